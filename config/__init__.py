@@ -1,0 +1,1 @@
+"""Settings and limits: read once, frozen, handed on in the smallest piece. Imports nothing of ours."""

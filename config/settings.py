@@ -1,0 +1,167 @@
+"""Typed settings: defaults here, over them `gateway.toml`, over that the environment (`INGEST_<SECTION>_<FIELD>`).
+
+The only reader of the environment. Each default carries its reason. Unknown names in the file or in the environment are
+errors, so that a misspelt setting is not silently a default.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from config.limits import GIB, KIB, MIB
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value it cannot have."""
+
+
+class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The door for players."""
+
+    host: str = "0.0.0.0"  # noqa: S104  players are elsewhere
+    port: Port = 8080
+    body_max_bytes: Positive = MIB  # raw; a batch of 1,000 events is about 400 KiB
+    decoded_max_bytes: Positive = 8 * MIB  # after inflating; JSON of events deflates about eightfold
+    events_max: Positive = 1_000  # a request; keeps one answer's work under ~10 ms
+    depth_max: Positive = 16  # nesting of a body; our vocabulary needs 4, metadata gets the rest
+    inflight_max_bytes: Positive = 64 * MIB  # bodies being read and decoded at once, per collector
+    body_timeout_s: Positive = 20  # a body that stalls longer ends in 408
+    keepalive_s: Positive = 75  # idle connections; longer than the 60 s of common balancers
+    header_max_bytes: Positive = 16 * KIB  # request line and each header; ad URLs are long
+    country_header: str = ""  # a CDN header to trust for the viewer's country, e.g. CF-IPCountry
+
+
+class AdminSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The door for engineers and Prometheus; it has no keys, so it stays on loopback unless told otherwise."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9090
+
+
+class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which times an event may carry."""
+
+    past_s: Positive = 35 * 86_400  # offline players keep events 14 days; a month is the longest offline rental
+    future_s: Positive = 86_400  # time zones mistaken for offsets
+    skew_s: Positive = 300  # a clock further off than this is broken, and event time is corrected by sent_at
+
+
+class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The durable log."""
+
+    quota_bytes: Positive = 8 * GIB  # of all segments; about six minutes at 70,000 events a second, hours at 1,000
+    high_mark: Share = 0.9  # of the quota: above it intake answers 503, below it stays room for positions
+    disk_reserve_bytes: NotNegative = 512 * MIB  # free disk that intake leaves to the rest of the machine
+    commit_interval_ms: NotNegative = 2  # the longest a group waits for company before its fsync
+    kept_s: NotNegative = 900  # delivered segments stay this long for verify and for derivable readers, as quota allows
+
+
+class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The store."""
+
+    url: str = ""  # empty: only with --embedded
+    retention_days: Positive = 400  # thirteen months, so that a year compares with the year before
+    months_ahead: Positive = 3
+    batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
+    batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
+    fingerprints_max: Positive = 1_000_000  # ids remembered to suspect a duplicate before COPY does; about 60 bytes each
+
+
+class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Counters and leases."""
+
+    url: str = ""  # empty: only with --embedded
+    batch_max_bytes: Positive = 4 * MIB  # of frames read for one script call
+    batch_interval_ms: NotNegative = 100  # counts are right to within seconds; larger calls cost less an event
+    heartbeat_s: Positive = 10  # what players are told to send
+    lease_factor: Annotated[float, Meta(gt=1)] = 2.5  # of the heartbeat interval: one lost beacon ends no session
+    view_memory_s: Positive = 35 * 86_400  # how long a view is remembered, so that a resend is no second view: the door limit
+
+
+class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Acknowledged events that no store takes."""
+
+    quota_bytes: Positive = 256 * MIB  # past it they are counted, not kept
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """JSON logs on standard error."""
+
+    level: str = "info"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a gateway can be told."""
+
+    data_dir: str = "data"
+    workers: Positive = 1  # collectors; one saturates about a core
+    http: HttpSettings = HttpSettings()
+    admin: AdminSettings = AdminSettings()
+    door: DoorSettings = DoorSettings()
+    spool: SpoolSettings = SpoolSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        if self.http.decoded_max_bytes < self.http.body_max_bytes:
+            raise ValueError("http.decoded_max_bytes is below http.body_max_bytes")
+        if self.http.inflight_max_bytes < self.http.body_max_bytes:
+            raise ValueError("http.inflight_max_bytes is below http.body_max_bytes: no request would be admitted")
+
+
+PREFIX = "INGEST_"
+_TOP = {field for field in Settings.__struct_fields__ if not isinstance(getattr(Settings(), field), Struct)}
+_SECTIONS = [field for field in Settings.__struct_fields__ if field not in _TOP]
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """INGEST_HTTP_PORT=1 → {"http": {"port": "1"}}. Raises SettingsError for a name that is no setting."""
+    found: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        key = name[len(PREFIX) :].lower()
+        if key in _TOP:
+            found[key] = value
+            continue
+        section = next((section for section in _SECTIONS if key.startswith(section + "_")), None)
+        if section is None:
+            raise SettingsError(f"{name}: no such setting")
+        found.setdefault(section, {})[key[len(section) + 1 :]] = value
+    return found
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, section by section."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def load(path: Path | None, environment: Mapping[str, str] = os.environ, **arguments: Any) -> Settings:
+    """Settings from the file (may be None), the environment and the command line's arguments, the last one strongest.
+
+    Raises SettingsError with the setting's name and what is wrong with it.
+    """
+    try:
+        file = tomllib.loads(path.read_text("utf-8")) if path else {}
+        wanted = merged(merged(file, from_environment(environment)), arguments)
+        return msgspec.convert(wanted, Settings, strict=False)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error)) from error

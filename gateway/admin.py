@@ -1,0 +1,170 @@
+"""Seen from outside: /metrics of all processes together, /livez, /readyz, /statusz."""
+
+import asyncio
+import importlib.metadata
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector as MetricsCollector
+
+from gateway.collecting import spool_is_full
+from ingest.answer import refusal
+from ingest.spool.disk import FileDisk
+from ingest.spool.recovery import incarnations
+from ingest.spool.retention import used_bytes
+
+if TYPE_CHECKING:
+    from gateway.supervisor import Supervisor
+
+STALE_S = 15.0
+"""A reader that has not told where it is for so long is not running."""
+
+
+class Admin:
+    """The admin door. Reads only; a store that is away makes nothing here wait or fail."""
+
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self._supervisor = supervisor
+        self._data = supervisor.data
+        self._settings = supervisor.settings
+        self._disk = FileDisk()
+        self._started_s = time.time()
+        self._version = importlib.metadata.version("streamverse-ingest")
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Never returns."""
+        application = web.Application(middlewares=[_errors])
+        application.add_routes(
+            [
+                web.get("/livez", self._livez),
+                web.get("/readyz", self._readyz),
+                web.get("/statusz", self._statusz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, sock).start()
+            await asyncio.sleep(float("inf"))
+        finally:
+            await runner.cleanup()
+
+    def reader_status(self, reader: str) -> dict[str, Any] | None:
+        """What a reader wrote last about itself; None when it has not, or its file is damaged."""
+        try:
+            status: dict[str, Any] = orjson.loads((self._data.run / f"{reader}.json").read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        return status
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        reasons = await asyncio.to_thread(self._not_ready)
+        return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+
+    def _not_ready(self) -> list[str]:
+        collectors = [child for child in self._supervisor.children if child.role == "collector"]
+        reasons = []
+        if self._supervisor.stop.is_set():
+            reasons.append("draining")
+        if not any(child.ready.is_set() for child in collectors):
+            reasons.append("no_collector")
+        if spool_is_full(self._data.spool, self._disk, self._settings.spool):
+            reasons.append("spool_full")
+        return reasons
+
+    async def _statusz(self, _: web.Request) -> web.Response:
+        status = await asyncio.to_thread(self._status)
+        return web.Response(body=orjson.dumps(status, option=orjson.OPT_INDENT_2), content_type="application/json")
+
+    def _status(self) -> dict[str, Any]:
+        not_ready = self._not_ready()
+        readers = [self.reader_status(reader) or {"reader": reader, "state": "starting"} for reader in ("postgres", "redis")]
+        now_us = time.time_ns() // 1_000
+        for reader in readers:
+            reader["age_s"] = round((now_us - reader["at_us"]) / 1e6, 1) if "at_us" in reader else None
+        return {
+            "version": self._version,
+            "ready": not not_ready,
+            "reasons": not_ready,
+            "uptime_s": round(time.time() - self._started_s, 1),
+            "schema_prepared": self._supervisor.schema_prepared.is_set(),
+            "processes": self._supervisor.processes(),
+            "readers": readers,
+            "spool": {
+                "used_bytes": used_bytes(self._disk, self._data.spool),
+                "quota_bytes": self._settings.spool.quota_bytes,
+                "incarnations": len(incarnations(self._disk, self._data.spool)),
+                "quarantined_bytes": directory_bytes(self._data.quarantine),
+            },
+            "dead_letters_bytes": directory_bytes(self._data.dead),
+        }
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = await asyncio.to_thread(self._exposition)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def _exposition(self) -> bytes:
+        processes = CollectorRegistry()
+        MultiProcessCollector(processes, path=str(self._data.metrics))  # type: ignore[no-untyped-call]
+        own = CollectorRegistry()
+        own.register(_Own(self._status()))
+        return generate_latest(processes) + generate_latest(own)
+
+
+class _Own(MetricsCollector):
+    """What only the supervisor sees, from a status."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        self._status = status
+
+    def collect(self) -> list[Metric]:
+        status, spool = self._status, self._status["spool"]
+        restarts = CounterMetricFamily("ingest_child_restarts", "Child processes started again.", labels=["role", "index"])
+        for process in status["processes"]:
+            restarts.add_metric([process["role"], str(process["index"])], process["restarts"])
+        up = GaugeMetricFamily("ingest_reader_up", "1 while a reader delivers.", labels=["reader"])
+        for reader in status["readers"]:
+            alive = reader["state"] in ("running", "waiting") and (reader.get("age_s") or 0) < STALE_S
+            up.add_metric([reader["reader"]], float(alive and reader["state"] == "running"))
+        return [
+            restarts,
+            up,
+            GaugeMetricFamily("ingest_ready", "1 while the door is open.", value=float(status["ready"])),
+            GaugeMetricFamily("ingest_spool_used_bytes", "Size of all segments.", value=spool["used_bytes"]),
+            GaugeMetricFamily("ingest_spool_quota_bytes", "What they may grow to.", value=spool["quota_bytes"]),
+            GaugeMetricFamily(
+                "ingest_quarantined_bytes", "Damaged bytes set aside, as found.", value=spool["quarantined_bytes"]
+            ),
+            GaugeMetricFamily("ingest_dead_letters_bytes", "Size of dead letters.", value=status["dead_letters_bytes"]),
+        ]
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
+    try:
+        response: web.StreamResponse = await handler(request)
+        return response
+    except web.HTTPException as error:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "invalid_http")
+        answer = refusal(error.status, code, error.reason or "")
+        return web.Response(status=answer.status, body=answer.body, content_type="application/json")
+
+
+def directory_bytes(path: Path) -> int:
+    """Size of the files directly in a directory; 0 when it is not there."""
+    try:
+        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,110 @@
+"""A child process: started with its orders, started again when it dies, asked to stop before it is made to."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from gateway.role import Orders
+from storage.backoff import delay_s
+
+log: Any = structlog.get_logger()
+
+STOP_TIMEOUT_S = 15.0
+STEADY_S = 30.0
+"""A child that lived this long had no trouble starting; the next delay is short again."""
+
+Before = Callable[[], Awaitable[None]]
+
+
+class Child:
+    """One place in the gateway, filled by one process at a time."""
+
+    def __init__(self, orders: Orders, metrics_dir: Path, before: Before) -> None:
+        """`before` is awaited before every start (recovery of what the last process left)."""
+        self.role = orders.role
+        self.index = orders.index
+        self.restarts = 0
+        self.ready = asyncio.Event()
+        self._orders = orders
+        self._metrics_dir = metrics_dir
+        self._before = before
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process, if there is one."""
+        if (process := self._process) is not None and process.returncode is None:
+            process.send_signal(number)
+
+    async def run(self) -> None:
+        """Keep the place filled until `stop`."""
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            await self._before()
+            started_s = loop.time()
+            code = await self._live()
+            self.ready.clear()
+            if self._stopping:
+                break
+            self.restarts += 1
+            attempt = 0 if loop.time() - started_s >= STEADY_S else attempt + 1
+            pause_s = min(delay_s(attempt, random.random), 5.0)
+            log.error("child_died", child=self.role, index=self.index, code=code, pause_s=round(pause_s, 2))
+            await asyncio.sleep(pause_s)
+
+    async def stop(self) -> None:
+        """SIGTERM, a bounded wait, SIGKILL."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
+        except TimeoutError:
+            log.error("child_killed", child=self.role, index=self.index, pid=process.pid)
+            process.kill()
+            await process.wait()
+
+    async def _live(self) -> int:
+        environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics_dir)}
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gateway.role",
+            self.role,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=self._orders.sockets,
+            start_new_session=True,  # a Ctrl-C goes to the supervisor alone, which ends its children in order
+            env=environment,
+            cwd=Path(__file__).parent.parent,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        if self._stopping:
+            process.kill()
+        try:
+            process.stdin.write(msgspec.json.encode(self._orders))
+            await process.stdin.drain()
+            process.stdin.close()
+            while line := await process.stdout.readline():
+                if line == b"ready\n":
+                    self.ready.set()
+                    log.info("child_ready", child=self.role, index=self.index, pid=process.pid)
+        except (ConnectionError, ValueError):  # it died before it read its orders
+            pass
+        return await process.wait()

@@ -1,0 +1,85 @@
+"""Composition of a collector process: sockets, door, spool, and the watch over the spool's high mark."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from config.settings import Settings, SpoolSettings
+from gateway.layout import DataDir
+from ingest.clock import SystemClock
+from ingest.collector import Collector
+from ingest.spool.appender import Appender
+from ingest.spool.disk import FileDisk
+from ingest.spool.retention import used_bytes
+
+log: Any = structlog.get_logger()
+
+FLUSH_INTERVAL_S = 0.25
+PRESSURE_INTERVAL_S = 1.0
+DRAIN_TIMEOUT_S = 10.0
+"""How long requests in flight may take after a SIGTERM."""
+BACKLOG = 4096
+
+
+def spool_is_full(spool: Path, disk: FileDisk, settings: SpoolSettings) -> bool:
+    """At its high mark, or the disk at its reserve."""
+    free = os.statvfs(spool)
+    free_bytes = free.f_bavail * free.f_frsize
+    mark_bytes = settings.quota_bytes * settings.high_mark
+    return used_bytes(disk, spool) >= mark_bytes or free_bytes <= settings.disk_reserve_bytes
+
+
+async def run(
+    settings: Settings,
+    data: DataDir,
+    listening: Sequence[socket.socket],
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """Until `stop`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
+    disk, clock = FileDisk(), SystemClock()
+    appender = Appender(data.spool, disk, clock, settings.spool)
+    appender.start()
+    collector = Collector(settings, appender, clock)
+    admission, tally = collector.admission, collector.tally
+
+    async def flush() -> None:
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            tally.flush(admission.inflight_bytes)
+
+    async def watch_pressure() -> None:
+        while True:
+            full = await asyncio.to_thread(spool_is_full, data.spool, disk, settings.spool)
+            if full != admission.spool_full:
+                log.warning("spool_full" if full else "spool_has_room")
+            admission.spool_full = full
+            await asyncio.sleep(PRESSURE_INTERVAL_S)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        protocols = collector.protocol_factory()
+        servers = [await loop.create_server(protocols, sock=sock, backlog=BACKLOG) for sock in listening]
+        ready()
+        await stop.wait()
+        log.info("draining")
+        admission.draining = True
+        for server in servers:
+            server.close()
+        protocols.pre_shutdown()
+        await protocols.shutdown(DRAIN_TIMEOUT_S)
+        appender.close()
+
+    async with asyncio.TaskGroup() as running:
+        background = [running.create_task(flush()), running.create_task(watch_pressure())]
+        committing = running.create_task(appender.run())
+        await serve()
+        await committing
+        for task in background:
+            task.cancel()
+    tally.flush(0)

@@ -1,0 +1,115 @@
+"""For `verify`: what the spool says at the store's positions, and the rows below them that it still keeps."""
+
+from base64 import b64decode
+
+from gateway.layout import DataDir
+from gateway.report import Report
+from gateway.spool_commands import frames, segments
+from ingest import tuple as copy_tuple
+from ingest.batch import FLAG_CLOCK_BROKEN, KIND_PLAYBACK
+from ingest.spool.disk import FileDisk
+from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.incarnation import State
+from ingest.spool.reader import Reader, SegmentsGone
+from ingest.spool.recovery import incarnations
+from storage import dead_letter
+from storage.postgres.audit import StoredPosition
+
+
+class Kept:
+    """The rows that are still in the spool below the store's positions, by key."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._data = data
+        self._disk = FileDisk()
+        self._raw: list[tuple[bytes, bool]] = []
+        self._dead = {copy_tuple.event_key(b64decode(letter.tuple)) for letter in dead_letter.read(data.root)}
+        self.whole = True
+        """Whether every row the store was ever given is still here."""
+        self.rows: dict[bytes, set[int]] = {}
+        """event_key → hashes of the tuples that were sent under it, in the form in which they are stored."""
+
+    def check(self, position: StoredPosition, report: Report) -> None:
+        """The equation of one incarnation at the store's position, against the spool's running totals."""
+        totals, name = position.totals, position.incarnation
+        booked = totals.stored + totals.duplicate + sum(totals.dead.values()) + totals.quarantined.rows
+        if booked != totals.rows:
+            report.differs("equation", name, f"{totals.rows} rows read, {booked} booked")
+        if totals.unaccounted:
+            report.differs("equation", name, f"{totals.unaccounted} rows were read and never written, without damage to explain it")
+        state = self._state(name, position.sequence, report)
+        if state is not None:
+            for field_name, value in state.totals._asdict().items():
+                if getattr(totals, field_name) != value:
+                    told = getattr(totals, field_name)
+                    report.differs("equation", name, f"{field_name}: the spool says {value}, the store {told}")
+        sums = report.totals
+        for key in ("received", "rows", "signals", "duplicates", "rejected", "stored", "duplicate"):
+            sums[key] = sums.get(key, 0) + getattr(totals, key)
+        sums["dead"] = sums.get("dead", 0) + sum(totals.dead.values())
+        sums["quarantined"] = sums.get("quarantined", 0) + totals.quarantined.rows
+
+    def check_unknown(self, known: set[str], report: Report) -> None:
+        """Incarnations that the store has not heard of: all of it is still to be delivered, unless segments are gone."""
+        for name in incarnations(self._disk, self._data.spool):
+            if name not in known:
+                self._state(name, 0, report)
+        for name in self._disk.list(self._data.spool / TOMBSTONES):
+            if name not in known:
+                report.differs("position", name, "the store has lost its position; its segments are gone")
+
+    def settle(self, repairs: dict[tuple[bytes, int], int]) -> None:
+        """Bring the rows into the form in which they are stored."""
+        for row, broken in self._raw:
+            if broken:
+                settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
+                if settled_us is not None:
+                    stored = (settled_us - copy_tuple.POSTGRES_EPOCH_US).to_bytes(8, "big", signed=True)
+                    row = row[:66] + stored + row[74:]
+            key = copy_tuple.event_key(row)
+            if key not in self._dead:
+                self.rows.setdefault(key, set()).add(copy_tuple.row_hash(row))
+        self._raw.clear()
+
+    def _state(self, name: str, sequence: int, report: Report) -> State | None:
+        """The spool's state at a position; its kept rows below it are remembered, its frames above it counted."""
+        directory = self._data.spool / name
+        tombstone = read_ending(self._disk, self._data.spool / TOMBSTONES / name)
+        if tombstone is not None and not directory.exists():
+            self.whole = False
+            if sequence < tombstone.sequence:
+                report.differs("position", name, f"the store is at {sequence}, gone up to {tombstone.sequence}")
+                return None
+            return State(tombstone.sequence, tombstone.totals, tombstone.months, tombstone.rejected_by_code)
+        if not directory.exists():
+            self.whole = False
+            report.notes.append(f"{name}: not in this spool (another node's)")
+            return None
+        try:
+            reader = Reader(directory, self._disk, self._data.quarantine, sequence)
+            state = reader.state
+            report.in_spool += max(reader.durable() - sequence, 0)
+            reader.close()
+            self._remember(name, sequence)
+        except SegmentsGone as gone:
+            self.whole = False
+            ending = read_ending(self._disk, directory / ENDED)
+            if ending is None or sequence < gone.first:
+                report.differs("position", name, f"the store is at {sequence}, the spool begins at {gone.first}")
+            return None
+        return State(state.sequence, state.totals, dict(state.months), state.rejected_by_code)
+
+    def _remember(self, name: str, until: int) -> None:
+        first = None
+        for path in segments(self._data):
+            if path.parent.name != name:
+                continue
+            for _, found in frames(path):
+                if isinstance(found, str):
+                    continue
+                first = found.sequence if first is None else first
+                if found.sequence < until and found.kind == KIND_PLAYBACK:
+                    broken = bool(found.flags & FLAG_CLOCK_BROKEN)
+                    self._raw += [(row, broken) for row in found.tuples()]
+        if first:
+            self.whole = False

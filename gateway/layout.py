@@ -1,0 +1,72 @@
+"""What lies where in the data directory."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from config.limits import START_PATIENCE_S
+
+
+class DataDirBusy(Exception):
+    """Another gateway is at work in this data directory."""
+
+
+class DataDir:
+    """The gateway's one directory. Everything it keeps is below it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.spool = self.root / "spool"
+        self.quarantine = self.root / "quarantine"
+        self.dead = self.root / "dead"
+        self.run = self.root / "run"
+        """What a running gateway tells about itself; made anew at each start."""
+        self.metrics = self.run / "metrics"
+        self.log = self.root / "log"
+        self.endpoints = self.root / "endpoints.json"
+
+    def make(self) -> None:
+        """The directories that are missing. Raises OSError."""
+        for path in (self.root, self.spool, self.run, self.log):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def lock(self, patience_s: float = START_PATIENCE_S) -> int:
+        """Take the directory for this process; waits for the remains of a killed run. Raises DataDirBusy."""
+        descriptor = os.open(self.root / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        until_s = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    os.close(descriptor)
+                    raise DataDirBusy(f"{self.root} is in use by another gateway") from None
+                time.sleep(0.1)
+            else:
+                return descriptor
+
+    def clear_run(self) -> None:
+        """Forget what an earlier run told about itself."""
+        self.endpoints.unlink(missing_ok=True)
+        self.metrics.mkdir(exist_ok=True)
+        for path in [*self.run.glob("*.json"), *self.run.glob("*.draft"), *self.metrics.glob("*.db")]:
+            path.unlink()
+
+    def publish(self, endpoints: dict[str, str]) -> None:
+        """Write endpoints.json, whole or not at all. It holds the stores' passwords, so it is for its owner alone."""
+        draft = self.endpoints.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
+        draft.rename(self.endpoints)
+
+    def endpoints_of_running(self) -> dict[str, str] | None:
+        """What a running gateway wrote; None when none is ready here."""
+        try:
+            return msgspec.json.decode(self.endpoints.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,144 @@
+"""`spool status | verify | dump`: the log as it lies on disk, read only, beside a running gateway or without one."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.layout import DataDir
+from ingest import tuple as copy_tuple
+from ingest.batch import KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.spool import frame, segment
+from ingest.spool.disk import FileDisk
+from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.frame import Frame
+from ingest.spool.recovery import incarnations
+
+Echo = Callable[[str], Any]
+KINDS = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
+
+
+def segments(data: DataDir) -> Iterator[Path]:
+    """Every segment, by incarnation and base sequence."""
+    disk = FileDisk()
+    for name in sorted(incarnations(disk, data.spool)):
+        for file in disk.list(data.spool / name):
+            if segment.base_of(file) is not None:
+                yield data.spool / name / file
+
+
+def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
+    """Offset and frame, or what is wrong there. A torn tail of an open segment is not wrong: it is being written."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # sealed or removed since it was listed
+        return
+    try:
+        _, at = segment.decode(content)
+    except (segment.TornSegment, segment.UnknownVersion) as error:
+        yield 0, f"header: {error}"
+        at = 0
+    while at < len(content):
+        try:
+            found, after = frame.decode(content, at)
+        except frame.TornFrame as error:
+            following = frame.find_next(content, (at + 8) // 8 * 8)
+            if following is None and path.suffix == segment.OPEN:
+                return
+            yield at, f"{error} ({(following or len(content)) - at} bytes)"
+            if following is None:
+                return
+            at = following
+        else:
+            yield at, found
+            at = after
+
+
+def schema_ids(data: DataDir) -> frozenset[int]:
+    """Schema ids of the frames in the spool."""
+    return frozenset(
+        found.schema for path in segments(data) for _, found in frames(path) if not isinstance(found, str)
+    )
+
+
+def status(data: DataDir, echo: Echo) -> None:
+    """A line an incarnation, then a line a tombstone, then a line a reader; JSON."""
+    disk = FileDisk()
+    for name in sorted(incarnations(disk, data.spool)):
+        directory = data.spool / name
+        ending = read_ending(disk, directory / ENDED)
+        files = [file for file in disk.list(directory) if segment.base_of(file) is not None]
+        echo(
+            _line(
+                incarnation=name,
+                state="ended" if ending else "open",
+                segments=len(files),
+                size_bytes=sum(disk.size(directory / file) for file in files),
+                first_sequence=min((segment.base_of(file) or 0 for file in files), default=None),
+                sequence=ending.sequence if ending else None,
+                totals=ending.totals._asdict() if ending else None,
+            )
+        )
+    for name in disk.list(data.spool / TOMBSTONES):
+        ending = read_ending(disk, data.spool / TOMBSTONES / name)
+        if ending:
+            echo(_line(incarnation=name, state="gone", sequence=ending.sequence, totals=ending.totals._asdict()))
+    for path in sorted(data.run.glob("*.json")):
+        reader = orjson.loads(path.read_bytes())
+        echo(_line(**{key: reader.get(key) for key in ("reader", "state", "reason", "lag_frames", "positions")}))
+
+
+def verify(data: DataDir, echo: Echo) -> bool:
+    """Whether every frame is whole; what is not is named by file and offset."""
+    whole = damaged = 0
+    for path in segments(data):
+        expected: int | None = None
+        for at, found in frames(path):
+            place = f"{path.relative_to(data.root)} at {at}"
+            if isinstance(found, str):
+                damaged += 1
+                echo(f"damaged: {place}: {found}")
+                continue
+            whole += 1
+            if expected is not None and found.sequence != expected:
+                damaged += 1
+                echo(f"missing: {place}: sequence {found.sequence} follows {expected - 1}")
+            totals = found.totals
+            if totals.received != totals.rows + totals.signals + totals.duplicates + totals.rejected:
+                damaged += 1
+                echo(f"unequal: {place}: {totals}")
+            expected = found.sequence + 1
+    echo(f"{whole} frames whole, {damaged} places damaged")
+    return damaged == 0
+
+
+def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None:
+    """A JSON object a frame, its events decoded; bytes that are no event as base64."""
+    left = limit if limit is not None else -1
+    for path in segments(data):
+        if not path.parent.name.startswith(incarnation):
+            continue
+        for at, found in frames(path):
+            if left == 0:
+                return
+            left -= 1
+            if isinstance(found, str):
+                echo(_line(segment=str(path.relative_to(data.spool)), offset=at, damaged=found))
+                continue
+            head = found._asdict() | {"kind": KINDS.get(found.kind, found.kind), "totals": found.totals._asdict()}
+            for name in ("rows", "ends", "month_totals", "rejected_by_code"):
+                head.pop(name)
+            echo(_line(segment=str(path.relative_to(data.spool)), offset=at, **head, events=_events(found)))
+
+
+def _events(found: Frame) -> list[Any]:
+    if found.schema not in copy_tuple.SCHEMAS:
+        return [base64.b64encode(row).decode() for row in found.tuples()]
+    rows = (copy_tuple.decode(row)._asdict() for row in found.tuples())
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def _line(**fields: Any) -> str:
+    return orjson.dumps(fields, default=str).decode()

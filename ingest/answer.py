@@ -1,0 +1,52 @@
+"""What a request is told: one JSON shape for verdicts, one for errors (DESIGN §3). Pure."""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from config.limits import ERRORS_SHOWN_MAX, RETRY_AFTER_MAX_S, RETRY_AFTER_MIN_S
+from ingest.batch import Batch
+
+
+class Answer(NamedTuple):
+    """Status, body (JSON, empty for 204) and the headers beside the content type and CORS."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def verdicts(batch: Batch, *, minimal: bool = False, dry_run: bool = False) -> Answer:
+    """200 when something was accepted or nothing was sent, 400 when every event is invalid; 204 when asked for and all is well."""
+    if minimal and not batch.rejected and not dry_run:
+        return Answer(204, b"")
+    if not batch.rejected and not dry_run:
+        return Answer(
+            200, b'{"accepted":%d,"duplicates":%d,"rejected":0}' % (batch.accepted, batch.duplicates)
+        )
+    body: dict[str, Any] = {
+        "accepted": batch.accepted,
+        "duplicates": batch.duplicates,
+        "rejected": batch.rejected,
+    }
+    if batch.errors:
+        body["errors"] = [
+            {"index": error.index, "id": error.id, "code": error.code, "path": error.path, "message": error.message}
+            for error in batch.errors[:ERRORS_SHOWN_MAX]
+        ]
+    if dry_run:
+        body |= {"dry_run": True, "unknown_fields": list(batch.unknown_names)}
+    status = 400 if batch.rejected and not batch.accepted else 200
+    return Answer(status, orjson.dumps(body))
+
+
+def refusal(status: int, code: str, message: str, **details: Any) -> Answer:
+    """The request as a whole was refused: nothing of it is kept."""
+    return Answer(status, orjson.dumps({"error": code, "message": message, **details}))
+
+
+def try_again(status: int, code: str, message: str, chance: float) -> Answer:
+    """429 or 503 with a Retry-After spread over its bounds by `chance` in [0, 1), so that clients do not come back as one."""
+    retry_after_s = RETRY_AFTER_MIN_S + int(chance * (RETRY_AFTER_MAX_S + 1 - RETRY_AFTER_MIN_S))
+    answer = refusal(status, code, message, retry_after_s=retry_after_s)
+    return answer._replace(headers=(("Retry-After", str(retry_after_s)),))

@@ -1,0 +1,70 @@
+"""What decoding a request's body yields: the rows to keep, grouped as frames, and a verdict on the rest.
+
+Decoding is pure: it returns a `Batch`; the collector hands `Batch.bodies` to the spool and answers from the counts.
+"""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+KIND_PLAYBACK = 1
+"""Frame of rows of playback_events."""
+KIND_AD = 2
+"""Frame of ad events (the ads issue)."""
+KIND_SIGNAL = 3
+"""Frame of heartbeats: the same tuples, read by live readers, never stored as rows."""
+
+FLAG_CLOCK_BROKEN = 1
+"""Rows of a player whose clock is broken: `occurred_at` is as sent; the drain settles it through clock_repairs."""
+
+MONTH_UNSETTLED = 0
+"""Month of frames with FLAG_CLOCK_BROKEN, whose month the drain settles, and of signals."""
+
+SCHEMA_PLAYBACK = 1
+"""Schema id of the column list in `ingest.tuple.COLUMNS`; kept for ever."""
+
+
+class FrameBody(NamedTuple):
+    """What becomes one frame: rows of one kind, one month and one state of the player's clock."""
+
+    kind: int
+    flags: int
+    schema: int
+    month: int
+    """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC, or MONTH_UNSETTLED."""
+    tuples: list[bytes]
+    """One PostgreSQL binary-COPY tuple an event, as `ingest.tuple` lays it out."""
+    rows_hash: int
+    """Sum of xxh3_64 of every tuple, modulo 2^64."""
+
+
+class EventError(NamedTuple):
+    """Why one event of a request was refused."""
+
+    index: int
+    """Position in the request, from 0 (NDJSON: of the non-empty line)."""
+    id: str | None
+    """The event_id as sent, when it is a text of at most 64 characters."""
+    code: str
+    path: str
+    """JSONPath within the event: `$.bitrate`; `$` when it is the event itself."""
+    message: str
+
+
+class Batch(Struct, frozen=True, gc=False):
+    """Verdicts on one request, and what shall be kept of it."""
+
+    received: int
+    """Events the request held = accepted + duplicates + rejected."""
+    accepted: int
+    duplicates: int
+    """Repeats of a key within this request; the first one is accepted."""
+    rejected: int
+    errors: list[EventError]
+    """The first 100 refusals, in order."""
+    rejected_by_code: dict[str, int]
+    bodies: list[FrameBody]
+    unknown_fields: int
+    """Fields outside the vocabulary, ignored and counted."""
+    unknown_names: tuple[str, ...] = ()
+    """Their names, for ?dry_run=1 only (at most 100)."""

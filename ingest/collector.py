@@ -1,0 +1,182 @@
+"""Receive: HTTP in, an answer out. The only file of this half, with `connection`, that knows HTTP.
+
+The order of lines in `_take` is the guarantee: admit, read, decode, put on disk, and only then answer.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.client_exceptions import ClientError
+from aiohttp.http_exceptions import PayloadEncodingError
+
+from config.settings import Settings
+from ingest import cors
+from ingest.admission import BODY_TOO_LARGE, DRAINING, REASONS, SPOOL_UNAVAILABLE, Admission
+from ingest.answer import Answer, refusal, try_again, verdicts
+from ingest.clock import Clock
+from ingest.codes import CODES
+from ingest.connection import server
+from ingest.decode import Limits, Undecodable, decode
+from ingest.decode.body import BodyTooLarge, CorruptBody, Inflater, UnsupportedEncoding
+from ingest.spool.appender import Appender, SpoolUnavailable
+from ingest.tally import Tally
+
+log: Any = structlog.get_logger()
+
+EVENTS_PATH = "/v1/events"
+MEDIA_TYPES = {
+    "application/json": "json",
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "text/plain": "text",
+    "": "text",
+}
+"""Content types of events; a beacon's text/plain (and none at all) may be either form of JSON."""
+CODE_INDEX = {code.name: code.index for code in CODES}
+
+
+class Refusal(Exception):
+    """The request ends here, with this answer."""
+
+    def __init__(self, answer: Answer, code: str) -> None:
+        self.answer = answer
+        self.code = code
+
+
+class Collector:
+    """The door for players on one process. `chance()` is a random number in [0, 1)."""
+
+    def __init__(
+        self, settings: Settings, appender: Appender, clock: Clock, chance: Callable[[], float] = random.random
+    ) -> None:
+        http = settings.http
+        self._http = http
+        self._appender = appender
+        self._clock = clock
+        self._chance = chance
+        self._limits = Limits.of(settings)
+        self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
+        self.tally = Tally()
+
+    def protocol_factory(self) -> web.Server:
+        """What a listening socket needs to make connections."""
+        return server(self._answer, self._http)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        started_s = self._clock.monotonic_s()
+        path = request.path
+        try:
+            if path != EVENTS_PATH:
+                raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
+            if request.method == "OPTIONS":
+                return web.Response(status=204, headers=cors.preflight(request.headers))
+            if request.method != "POST":
+                answer = refusal(405, "method_not_allowed", "Events are posted.")
+                raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+            answer = await self._take(request)
+        except Refusal as refused:
+            answer = refused.answer
+            self.tally.refused(refused.code)
+        self.tally.answered(path if path == EVENTS_PATH else "other", answer.status, self._clock.monotonic_s() - started_s)
+        headers = cors.headers(request.headers.get("Origin"))
+        headers.update(answer.headers)
+        if answer.status == 204:
+            return web.Response(status=204, headers=headers)
+        headers["Content-Type"] = "application/json"
+        response = web.Response(status=answer.status, body=answer.body, headers=headers)
+        if answer.status in (408, 413) or self.admission.draining:
+            response.force_close()
+        return response
+
+    async def _take(self, request: web.BaseRequest) -> Answer:
+        media = MEDIA_TYPES.get(request.headers.get("Content-Type", "").partition(";")[0].strip().lower())
+        if media is None:
+            message = "Send application/json, application/x-ndjson or text/plain."
+            answer = refusal(415, "unsupported_media_type", message, accepted=[name for name in MEDIA_TYPES if name])
+            raise Refusal(answer, "unsupported_media_type")
+        length_bytes = request.content_length
+        if (reason := self.admission.admit(length_bytes)) is not None:
+            raise self._refused(reason)
+        try:
+            if not self._appender.writable:
+                raise self._refused(SPOOL_UNAVAILABLE)
+            body = await self._read(request, media)
+            received_at_us = self._clock.now_us()
+            query = request.query if request.query_string else {}
+            dry_run = query.get("dry_run") in ("1", "true")
+            country = request.headers.get(self._http.country_header) if self._http.country_header else None
+            try:
+                batch = decode(body, media, received_at_us, self._limits, country=country, dry_run=dry_run)
+            except Undecodable as error:
+                answer = refusal(error.status, error.code, error.message, **error.details)
+                raise Refusal(answer, error.code) from None
+            if dry_run:
+                return verdicts(batch, dry_run=True)
+            rejected = {CODE_INDEX[code]: count for code, count in batch.rejected_by_code.items()}
+            if batch.bodies:
+                try:
+                    await self._appender.append(batch.bodies, received_at_us, batch.duplicates, rejected)
+                except SpoolUnavailable:
+                    raise self._refused(SPOOL_UNAVAILABLE) from None
+            elif batch.rejected:
+                self._appender.note(batch.received, batch.duplicates, rejected)
+        finally:
+            self.admission.release(length_bytes)
+        self.tally.batch(batch)
+        return verdicts(batch, minimal="return=minimal" in request.headers.get("Prefer", ""))
+
+    async def _read(self, request: web.BaseRequest, media: str) -> bytes:
+        """The body, inflated. Bytes beyond the caps are not kept in memory."""
+        encoding = request.headers.get("Content-Encoding")
+        content = request.content
+        try:
+            if encoding is None and content.is_eof():  # arrived with its head: the usual case
+                raw = content.read_nowait(-1)
+                self.tally.body_bytes += len(raw)
+                if media != "text" or raw[:2] != b"\x1f\x8b":
+                    return raw
+                inflater = Inflater("gzip", self._http.decoded_max_bytes)
+                return inflater.feed(raw) + inflater.finish()
+            parts: list[bytes] = []
+            received_bytes = 0
+            inflater = Inflater(encoding or "identity", self._http.decoded_max_bytes)
+            async with asyncio.timeout(self._http.body_timeout_s):
+                while chunk := await content.readany():
+                    received_bytes += len(chunk)
+                    if received_bytes > self._http.body_max_bytes:
+                        raise self._refused(BODY_TOO_LARGE)
+                    if received_bytes == len(chunk) and encoding is None and media == "text" and chunk[:2] == b"\x1f\x8b":
+                        inflater = Inflater("gzip", self._http.decoded_max_bytes)
+                    parts.append(inflater.feed(chunk))
+            self.tally.body_bytes += received_bytes
+            parts.append(inflater.finish())
+            return b"".join(parts)
+        except BodyTooLarge:
+            message = "The body inflates to more than one request may hold; split it."
+            details = {"decoded_max_bytes": self._http.decoded_max_bytes}
+            raise Refusal(refusal(413, BODY_TOO_LARGE, message, **details), BODY_TOO_LARGE) from None
+        except UnsupportedEncoding as error:
+            answer = refusal(415, "unsupported_encoding", str(error), accepted=["gzip", "deflate", "zstd", "identity"])
+            answer = answer._replace(headers=(("Accept-Encoding", "gzip, deflate, zstd"),))
+            raise Refusal(answer, "unsupported_encoding") from None
+        except CorruptBody as error:
+            raise Refusal(refusal(400, "corrupt_encoding", str(error)), "corrupt_encoding") from None
+        except TimeoutError:
+            answer = refusal(408, "body_timeout", "The body did not arrive in time.", timeout_s=self._http.body_timeout_s)
+            raise Refusal(answer, "body_timeout") from None
+        except (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError) as error:
+            raise Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http") from None
+
+    def _refused(self, reason: str) -> Refusal:
+        if reason == BODY_TOO_LARGE:
+            limits = {"body_max_bytes": self._http.body_max_bytes, "events_max": self._http.events_max}
+            return Refusal(refusal(413, reason, REASONS[reason], **limits), reason)
+        answer = try_again(503, reason, REASONS[reason], self._chance())
+        if reason == DRAINING:
+            answer = answer._replace(headers=(("Retry-After", "1"),))
+        return Refusal(answer, reason)

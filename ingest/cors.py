@@ -1,0 +1,31 @@
+"""Cross-origin answers (Fetch standard; players.md §6): sendBeacon sends credentials, so the origin is named, never `*` to a browser."""
+
+from collections.abc import Mapping
+
+METHODS = "GET, POST, OPTIONS"
+HEADERS = (
+    "content-type, content-encoding, authorization, prefer, cmcd-request, cmcd-object, cmcd-status, cmcd-session"
+)
+MAX_AGE_S = 7_200
+"""Chromium's own ceiling; with 0 every POST has its own preflight."""
+
+
+def headers(origin: str | None) -> dict[str, str]:
+    """For every answer. Until keys exist any origin is mirrored."""
+    if origin is None:
+        return {"Access-Control-Allow-Origin": "*", "Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": "Retry-After",
+        "Vary": "Origin",
+    }
+
+
+def preflight(request_headers: Mapping[str, str]) -> dict[str, str]:
+    """For the answer to OPTIONS."""
+    return headers(request_headers.get("Origin")) | {
+        "Access-Control-Allow-Methods": METHODS,
+        "Access-Control-Allow-Headers": HEADERS,
+        "Access-Control-Max-Age": str(MAX_AGE_S),
+    }

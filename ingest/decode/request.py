@@ -1,0 +1,50 @@
+"""What one request's events are judged by: when it came, whose it is, and which times it may carry."""
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from ingest.batch import FLAG_CLOCK_BROKEN
+from ingest.decode.limits import Limits
+from ingest.tuple import NULL, POSTGRES_EPOCH_US, TIME_MAX_US, TIME_MIN_US, clock_is_broken
+
+
+class Request(Struct, frozen=True):
+    """The circumstances of one request; the same for all its events."""
+
+    received_at_us: int
+    limits: Limits
+    owner: bytes = b""
+    """Owner of the API key, part of derived ids; empty until keys exist."""
+    country: str | None = None
+    """What a trusted CDN says, two characters, for events that do not say it themselves."""
+
+
+class Window(NamedTuple):
+    """What one `sent_at`, or its absence, means for an event's time."""
+
+    earliest_us: int
+    latest_us: int
+    """First and last raw occurred_at that is taken."""
+    flags: int
+    """FLAG_CLOCK_BROKEN, or 0."""
+    sent_field: bytes
+    """sent_at as a field of the tuple: length and value."""
+
+
+def window(sent_us: int | None, request: Request) -> Window:
+    """The rule of DESIGN §3: a sane clock is held to the door's limits, a broken one to the years 1970–2100."""
+    field = NULL if sent_us is None else b"\x00\x00\x00\x08" + (sent_us - POSTGRES_EPOCH_US).to_bytes(8, "big", signed=True)
+    received_us = request.received_at_us
+    if clock_is_broken(sent_us, received_us):
+        return Window(TIME_MIN_US, TIME_MAX_US, FLAG_CLOCK_BROKEN, field)
+    earliest_us = max(TIME_MIN_US, received_us - request.limits.past_us)
+    latest_us = min(TIME_MAX_US, received_us + request.limits.future_us)
+    return Window(earliest_us, latest_us, 0, field)
+
+
+def trusted_country(header: str | None) -> str | None:
+    """A CDN's header, when it is two ASCII letters or digits (`T1` is a country to some); None otherwise."""
+    if header is not None and len(header) == 2 and header.isascii() and header.isalnum():
+        return header
+    return None

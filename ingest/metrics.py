@@ -1,0 +1,29 @@
+"""Every metric of the first half: unit in the name, meaning in words, labels bounded."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("ingest_requests", "Requests answered, by path and status.", ["path", "status"])
+EVENTS_RECEIVED = Counter("ingest_events_received", "Events in bodies that could be decoded.")
+EVENTS_ACCEPTED = Counter("ingest_events_accepted", "Events acknowledged: on disk before the answer.")
+EVENTS_DUPLICATE = Counter("ingest_events_duplicate", "Repeats of a key within one request.")
+EVENTS_REJECTED = Counter("ingest_events_rejected", "Events refused at the door, by reason.", ["code"])
+REQUESTS_REFUSED = Counter("ingest_requests_refused", "Requests refused whole, by reason.", ["code"])
+UNKNOWN_FIELDS = Counter("ingest_unknown_fields", "Fields outside the vocabulary, ignored.")
+BODY_BYTES = Counter("ingest_body_bytes", "Bytes of bodies as received.")
+INFLIGHT_BYTES = Gauge(
+    "ingest_inflight_bytes", "Bytes of bodies being read and decoded now.", multiprocess_mode="livesum"
+)
+COMMIT_SECONDS = Histogram(
+    "ingest_spool_commit_seconds",
+    "Write and fdatasync of one group of frames.",
+    buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+COMMITTED_BYTES = Counter("ingest_spool_committed_bytes", "Bytes of frames put on disk.")
+SPOOL_WRITE_FAILURES = Counter(
+    "ingest_spool_write_failures", "Writes or fsyncs that failed; each abandons an incarnation."
+)
+ANSWER_SECONDS = Histogram(
+    "ingest_answer_seconds",
+    "From a request's head to its answer.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)

@@ -1,0 +1,49 @@
+r"""The spool: a durable log of frames, the one meeting place of the two halves. This text is its specification, version 1.
+
+    DATA/spool/<incarnation>/            one start of one collector; 32 hex digits, random
+        lock                             flock-ed for as long as its collector lives
+        watermark                        u64, memory-mapped: number of frames that are on disk; readers stop there
+        0000000000000000.sealed          segments, named by the sequence of their first frame (16 hex digits);
+        00000000000004d2.open            the last one is open while the collector lives
+        ended                            written once nothing will be added: JSON, final sequence and totals
+    DATA/spool/tombstones/<incarnation>  JSON, the same, of an incarnation whose segments are gone
+    DATA/quarantine/                     bytes between valid frames, as they were found
+
+All integers are little-endian; every structure begins on a multiple of 8 bytes and is padded with zeros to one.
+
+Segment header
+    magic u64 "SVSEGMT1" | version u32 = 1 | header_bytes u32 | incarnation 16 bytes | base_sequence u64 | created_at_us i64
+    | received u64 | rows u64 | signals u64 | duplicates u64 | rejected u64      totals before its first frame
+    | months u32 | codes u32 | months × (month u32, 0 u32, rows u64, hash u64) | codes × (count u64)
+    | checksum u64                                                               xxh3_64 of all before it
+
+Frame
+     0 magic u64 "SVFRAME1"
+     8 kind u8              1 playback · 2 ad · 3 signal (ingest.batch)
+     9 flags u8             1 the player's clock is broken: occurred_at is as sent, the drain settles it
+    10 schema u16           the column list of its tuples (ingest.tuple.SCHEMAS), kept for ever
+    12 count u32            events
+    16 length_bytes u32     of the payload, padding not counted
+    20 codes u16            entries of the rejected table, 0 when it has not changed since the frame before
+    22 0 u16
+    24 sequence u64         of this frame in its incarnation, from 0, without gaps
+    32 received_at_us i64   microseconds since 1970 UTC
+    40 month u32            year * 12 + month - 1 of every row; 0 for signals and unsettled rows
+    44 0 u32
+    48 rows_hash u64        sum of xxh3_64 of this frame's tuples
+    56 month_rows u64, 64 month_hash u64               running totals of this month, this frame included
+    72 received u64 | 80 rows u64 | 88 signals u64 | 96 duplicates u64 | 104 rejected u64   running totals
+   112 checksum u64         xxh3_64 of bytes 0 to 111 followed by the payload
+   120 payload              codes × (count u64): refused events by code, running · count × (end u32): where each
+                            tuple ends, counted from the first one's begin · the tuples
+
+In every frame received = rows + signals + duplicates + rejected. Totals are of the incarnation.
+
+Life of a segment: `.open` → rename → `.sealed` → unlink. A frame is acknowledged after `fdatasync` of its segment; new files and
+renames fsync their directory. After a failed write or fsync the whole incarnation is abandoned (ended at its watermark) and
+a new one begun: the failed pages are never trusted again.
+
+Recovery (a start finds segments whose lock is free): a torn tail is cut only if no valid frame follows it; then the segment is
+fsynced, sealed and the incarnation ended. It is never appended to. Damage in the middle stays: a reader that meets it copies the
+bytes between the valid frames to `quarantine/`, goes on behind them, and the jump in the running totals says how many were lost.
+"""

@@ -1,0 +1,211 @@
+"""Many requests, one fsync: frames wait for company for a moment, go to disk together, and only then are promised."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from config.limits import SEGMENT_SIZE_BYTES
+from config.settings import SpoolSettings
+from ingest import metrics
+from ingest.batch import FrameBody
+from ingest.clock import Clock
+from ingest.spool.disk import Disk
+from ingest.spool.incarnation import Group, Incarnation
+
+log: Any = structlog.get_logger()
+
+REOPEN_INTERVAL_S = 1.0
+"""After a failed write: how long until a new incarnation is tried."""
+
+ABANDONED_MAX = 8
+"""Incarnations waiting for their end to be written; each holds a lock, and with so many another one is no help."""
+
+
+class SpoolUnavailable(Exception):
+    """The spool took nothing of this request for certain; the same events may be sent again."""
+
+
+class Appender:
+    """The spool's writing end, one a collector.
+
+    `run` must be running (in a task group) for `append` to return. `chance(n)` gives n random bytes; `thread` does the
+    disk's work, one call at a time.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        disk: Disk,
+        clock: Clock,
+        settings: SpoolSettings,
+        chance: Callable[[int], bytes] = os.urandom,
+        *,
+        segment_size_bytes: int = SEGMENT_SIZE_BYTES,
+        thread: Executor | None = None,
+    ) -> None:
+        self._root = root
+        self._disk = disk
+        self._clock = clock
+        self._chance = chance
+        self._segment_size_bytes = segment_size_bytes
+        self._interval_s = settings.commit_interval_ms / 1_000
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._incarnation: Incarnation | None = None
+        self._abandoned: list[Incarnation] = []
+        self._reopen_at_s = 0.0
+        self._group = Group()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._wake = asyncio.Event()
+        self._company = False
+        self._closing = False
+
+    def start(self) -> None:
+        """Open an incarnation. Raises OSError; `run` then tries again, and until it succeeds nothing is writable."""
+        self._incarnation = self._begin()
+
+    @property
+    def writable(self) -> bool:
+        """Whether `append` can succeed now."""
+        return self._incarnation is not None and not self._closing
+
+    def note(self, received: int, duplicates: int, rejected_by_code: dict[int, int]) -> None:
+        """Count a request of which nothing is kept; received = duplicates + sum of rejected_by_code."""
+        if self._incarnation is not None:
+            self._incarnation.note(received, duplicates, rejected_by_code)
+
+    async def append(
+        self, bodies: list[FrameBody], received_at_us: int, duplicates: int, rejected_by_code: dict[int, int]
+    ) -> None:
+        """Returns once every body is on disk, as one frame each. Raises SpoolUnavailable."""
+        incarnation = self._incarnation
+        if incarnation is None or self._closing:
+            raise SpoolUnavailable
+        if duplicates or rejected_by_code:
+            incarnation.note(duplicates + sum(rejected_by_code.values()), duplicates, rejected_by_code)
+        if not bodies:
+            return
+        chunks = self._group.chunks
+        for body in bodies:
+            chunks.append(incarnation.encode(body, received_at_us))
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wake.set()
+        await waiter
+
+    async def run(self) -> None:
+        """Commit groups until `close`; then end the incarnation."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await self._recover(loop)
+                await self._woken()
+                if self._waiters:
+                    await self._commit(loop)
+                if self._closing and not self._waiters:
+                    break
+            await self._end(loop)
+        finally:  # nobody waits for a commit that will not come
+            waiters, self._waiters, self._closing = self._waiters, [], True
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(SpoolUnavailable("closed"))
+            self._thread.shutdown()
+            for incarnation in [*self._abandoned, *([self._incarnation] if self._incarnation else [])]:
+                incarnation.let_go()
+
+    def close(self) -> None:
+        """Refuse what comes from now on; `run` commits what was taken, ends the incarnation and returns."""
+        self._closing = True
+        self._wake.set()
+
+    async def _woken(self) -> None:
+        """A request waits, and its company is there; or there is something to reopen."""
+        if self._closing:
+            return
+        try:
+            async with asyncio.timeout_at(None if self._whole else self._reopen_at_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+        if self._company and not self._closing and self._interval_s:
+            await asyncio.sleep(self._interval_s)
+
+    async def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+        incarnation = self._incarnation
+        assert incarnation is not None
+        group, waiters = self._group, self._waiters
+        self._group, self._waiters = Group(), []
+        self._company = len(waiters) > 1  # who came alone once will hardly be met next time, and goes at once
+        group.after = incarnation.state()
+        started_s = self._clock.monotonic_s()
+        try:
+            await loop.run_in_executor(self._thread, incarnation.commit, group)
+        except OSError as error:
+            self._abandon(incarnation, waiters + self._waiters, error)
+            return
+        except BaseException:
+            self._waiters = waiters + self._waiters  # `run` tells them
+            raise
+        metrics.COMMIT_SECONDS.observe(self._clock.monotonic_s() - started_s)
+        metrics.COMMITTED_BYTES.inc(sum(map(len, group.chunks)))
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if incarnation.full:
+            try:
+                await loop.run_in_executor(self._thread, incarnation.roll)
+            except OSError as error:
+                self._abandon(incarnation, self._waiters, error)
+
+    @property
+    def _whole(self) -> bool:
+        return self._incarnation is not None and not self._abandoned
+
+    def _abandon(self, incarnation: Incarnation, waiters: list[asyncio.Future[None]], error: OSError) -> None:
+        """After a failed write nothing beyond the watermark is trusted, not even by a second fsync."""
+        log.error("spool_write_failed", incarnation=incarnation.identity.hex(), error=str(error), waiting=len(waiters))
+        metrics.SPOOL_WRITE_FAILURES.inc()
+        self._group, self._waiters = Group(), []
+        self._incarnation = None
+        self._abandoned.append(incarnation)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(SpoolUnavailable(str(error)))
+
+    async def _recover(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what was abandoned, begin anew; at most once in REOPEN_INTERVAL_S, however busy the door is."""
+        if self._whole or loop.time() < self._reopen_at_s:
+            return
+        self._reopen_at_s = loop.time() + REOPEN_INTERVAL_S
+        for incarnation in list(self._abandoned):
+            try:
+                await loop.run_in_executor(self._thread, partial(incarnation.end, abandoned=True))
+            except OSError as error:
+                log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
+                continue
+            self._abandoned.remove(incarnation)
+        if self._incarnation is None and not self._closing and len(self._abandoned) < ABANDONED_MAX:
+            try:
+                self._incarnation = await loop.run_in_executor(self._thread, self._begin)
+            except OSError as error:
+                log.error("spool_open_failed", error=str(error))
+
+    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        incarnation, self._incarnation = self._incarnation, None
+        if incarnation is not None:
+            try:
+                await loop.run_in_executor(self._thread, incarnation.end)
+            except OSError as error:  # what is in it was promised and is on disk; the next start ends it
+                log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
+
+    def _begin(self) -> Incarnation:
+        incarnation = Incarnation.begin(self._root, self._disk, self._clock, self._chance(16), self._segment_size_bytes)
+        log.info("spool_incarnation", incarnation=incarnation.identity.hex())
+        return incarnation

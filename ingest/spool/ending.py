@@ -1,0 +1,47 @@
+"""How an incarnation ended: final sequence and totals, as `ended` beside its segments and, these gone, its tombstone."""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from xxhash import xxh3_64_hexdigest
+
+from ingest.spool.disk import Disk, write_whole
+from ingest.spool.frame import MonthTotals, Totals
+
+ENDED = "ended"
+TOMBSTONES = "tombstones"
+
+
+class DamagedEnding(msgspec.DecodeError):
+    """This ending cannot be believed; the next recovery writes it anew from the segments."""
+
+
+class Ending(Struct, frozen=True):
+    """The end of an incarnation; nothing is added to it any more."""
+
+    sequence: int
+    """Frames it held: the sequence of the one that never came."""
+    totals: Totals
+    """Behind the last frame."""
+    months: dict[int, MonthTotals]
+    rejected_by_code: tuple[int, ...]
+    at_us: int
+
+
+def write_ending(disk: Disk, path: Path, ending: Ending) -> None:
+    """Durably, replacing what is there: a line of JSON and a line with its checksum. Raises OSError."""
+    line = msgspec.json.encode(ending)
+    write_whole(disk, path, line + b"\n" + xxh3_64_hexdigest(line).encode() + b"\n")
+
+
+def read_ending(disk: Disk, path: Path) -> Ending | None:
+    """None when there is none. Raises OSError, DamagedEnding."""
+    try:
+        data = disk.read(path, 0, disk.size(path))
+    except FileNotFoundError:
+        return None
+    line, _, checksum = data.partition(b"\n")
+    if checksum != xxh3_64_hexdigest(line).encode() + b"\n":
+        raise DamagedEnding(f"{path}: checksum")
+    return msgspec.json.decode(line, type=Ending)

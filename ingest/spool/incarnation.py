@@ -1,0 +1,221 @@
+"""The incarnation a collector writes: frames into an open segment, sealed and followed by the next one as it grows.
+
+Two threads meet here: the event loop encodes (`encode`, `note`, `state`), the commit thread does the disk (`commit`,
+`roll`, `end`). They share nothing but what a `Group` carries from one to the other.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.limits import SEGMENT_SIZE_BYTES
+from ingest.batch import KIND_SIGNAL, FrameBody
+from ingest.clock import Clock
+from ingest.spool import frame, segment
+from ingest.spool.disk import Disk, remove_if_there
+from ingest.spool.ending import ENDED, Ending, write_ending
+from ingest.spool.frame import MASK, MonthTotals, Totals
+from ingest.spool.state import State
+
+__all__ = ["Group", "Incarnation", "State"]
+
+LOCK = "lock"
+WATERMARK = "watermark"
+NEW = ".new"
+"""Suffix of a directory that is not an incarnation yet."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Frames that share one fsync."""
+
+    chunks: list[bytes] = field(default_factory=list)
+    after: State | None = None
+    """The incarnation's state behind the last chunk, taken when the group is closed."""
+
+
+class Incarnation:
+    """One start of one collector. Made by `begin`."""
+
+    def __init__(
+        self, directory: Path, identity: bytes, disk: Disk, clock: Clock, segment_size_bytes: int = SEGMENT_SIZE_BYTES
+    ) -> None:
+        self.directory = directory
+        self.identity = identity
+        self._disk = disk
+        self._clock = clock
+        self._segment_size_bytes = segment_size_bytes
+        self._seed = frame.seed_of(identity.hex())
+        # the event loop's
+        self._sequence = 0
+        self._totals = Totals()
+        self._months: dict[int, MonthTotals] = {}
+        self._rejected: list[int] = []
+        self._rejected_changed = False
+        self._framed = self._totals
+        self._framed_rejected: tuple[int, ...] = ()
+        # the commit thread's
+        self._durable = State()
+        self._segment = directory
+        self._descriptor = -1
+        self._base = 0
+        self._size_bytes = 0
+        self._lock = -1
+
+    @classmethod
+    def begin(
+        cls, root: Path, disk: Disk, clock: Clock, identity: bytes, segment_size_bytes: int = SEGMENT_SIZE_BYTES
+    ) -> "Incarnation":
+        """A new incarnation below `root`: locked, with its first segment, seen whole or not at all. Raises OSError."""
+        directory = root / identity.hex()
+        disk.make_directory(root)
+        disk.fsync_directory(root.parent)  # whoever made `root` may not have
+        made = cls(directory.with_suffix(NEW), identity, disk, clock, segment_size_bytes)
+        try:
+            made._make()
+            disk.rename(made.directory, directory)
+        except BaseException:
+            made._unmake()
+            raise
+        made.directory, made._segment = directory, directory / made._segment.name
+        try:
+            disk.fsync_directory(root)
+        except BaseException:
+            made.let_go()  # it is there and empty; recovery ends it
+            raise
+        return made
+
+    # ── the event loop ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def note(self, received: int, duplicates: int, rejected_by_code: dict[int, int]) -> None:
+        """Count what a request held beside its frames; the next frame carries the totals."""
+        rejected = sum(rejected_by_code.values())
+        assert received == duplicates + rejected
+        for code, count in rejected_by_code.items():
+            if code >= len(self._rejected):
+                self._rejected += [0] * (code + 1 - len(self._rejected))
+            self._rejected[code] += count
+            self._rejected_changed = True
+        totals = self._totals
+        self._totals = totals._replace(
+            received=totals.received + received,
+            duplicates=totals.duplicates + duplicates,
+            rejected=totals.rejected + rejected,
+        )
+
+    def encode(self, body: FrameBody, received_at_us: int) -> bytes:
+        """The next frame's bytes; the totals move."""
+        count = len(body.tuples)
+        received, rows, signals, duplicates, rejected = self._totals
+        if body.kind == KIND_SIGNAL:
+            month_totals = MonthTotals()
+            totals = Totals(received + count, rows, signals + count, duplicates, rejected)
+        else:
+            before = self._months.get(body.month, MonthTotals())
+            month_totals = MonthTotals(before.rows + count, (before.hash + body.rows_hash) & MASK)
+            totals = Totals(received + count, rows + count, signals, duplicates, rejected)
+        refusals = tuple(self._rejected) if self._rejected_changed else ()
+        data = frame.encode(body, self._sequence, received_at_us, month_totals, totals, refusals, self._seed)
+        # only now: a body that cannot be encoded counts as nothing
+        if body.kind != KIND_SIGNAL:
+            self._months[body.month] = month_totals
+        if self._rejected_changed:
+            self._rejected_changed = False
+            self._framed_rejected = refusals
+        self._totals = self._framed = totals
+        self._sequence += 1
+        return data
+
+    def state(self) -> State:
+        """Behind the last encoded frame. What was noted since is the next frame's."""
+        return State(self._sequence, self._framed, dict(self._months), self._framed_rejected)
+
+    # ── the commit thread ───────────────────────────────────────────────────────────────────────────────────────
+
+    def commit(self, group: Group) -> None:
+        """Put the group on disk, then raise the watermark. Raises OSError: the incarnation is then to be abandoned."""
+        assert group.after is not None
+        written_bytes = self._disk.write(self._descriptor, group.chunks)
+        self._disk.fdatasync(self._descriptor)
+        self._size_bytes += written_bytes  # after the fsync: `end` cuts what is beyond
+        self._durable = group.after
+        self._watermark.sequence = group.after.sequence
+
+    @property
+    def full(self) -> bool:
+        """The segment has grown to its size; `roll` is due."""
+        return self._size_bytes >= self._segment_size_bytes and self._durable.sequence > self._base
+
+    def roll(self) -> None:
+        """Seal the segment, open the next one. Raises OSError: what was acknowledged is safe, but abandon the incarnation."""
+        self._close_segment()
+        self._disk.rename(self._segment, self._segment.with_suffix(segment.SEALED))
+        self._open_segment(self._durable)
+
+    def end(self, *, abandoned: bool = False) -> None:
+        """Nothing more will come: cut what is not durable, seal, write `ended`, let the lock go.
+
+        Raises OSError; may be called again until it succeeds.
+        """
+        disk, durable = self._disk, self._durable
+        self._close_segment()
+        if self._segment.name in disk.list(self.directory):
+            if abandoned:
+                disk.truncate(self._segment, self._size_bytes)
+                disk.fsync(self._segment)
+            if self._size_bytes:
+                disk.rename(self._segment, self._segment.with_suffix(segment.SEALED))
+            else:  # not even its header was written
+                disk.unlink(self._segment)
+            disk.fsync_directory(self.directory)
+        at_us = self._clock.now_us()
+        ending = Ending(durable.sequence, durable.totals, durable.months, durable.rejected_by_code, at_us)
+        write_ending(disk, self.directory / ENDED, ending)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what is open and say nothing on disk, as if the process had died: recovery ends it. May be called twice."""
+        try:
+            self._close_segment()
+        finally:
+            if hasattr(self, "_watermark"):
+                self._watermark.close()
+            lock, self._lock = self._lock, -1
+            if lock >= 0:
+                self._disk.close(lock)
+
+    def _make(self) -> None:
+        self._disk.make_directory(self.directory)
+        descriptor = self._disk.lock(self.directory / LOCK)
+        if descriptor is None:
+            raise FileExistsError(f"{self.directory} is locked")
+        self._lock = descriptor
+        self._watermark = self._disk.watermark(self.directory / WATERMARK, writable=True)
+        self._open_segment(self._durable)
+
+    def _unmake(self) -> None:
+        """Leave nothing: on a full disk this is tried again every second."""
+        disk = self._disk
+        try:
+            self._close_segment()
+            for name in disk.list(self.directory):
+                remove_if_there(disk, self.directory / name)
+            disk.remove_directory(self.directory)
+        except OSError:
+            pass  # recovery clears directories that never became incarnations
+        self.let_go()
+
+    def _close_segment(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1  # first: a descriptor is closed once, whatever close says
+        if descriptor >= 0:
+            self._disk.close(descriptor)
+
+    def _open_segment(self, state: State) -> None:
+        path = self.directory / segment.name(state.sequence, segment.OPEN)
+        head = segment.SegmentHead(
+            self.identity, state.sequence, self._clock.now_us(), state.totals, state.months, state.rejected_by_code
+        )
+        descriptor = self._disk.create(path)
+        self._segment, self._descriptor, self._base, self._size_bytes = path, descriptor, state.sequence, 0
+        self._size_bytes = self._disk.write(descriptor, [segment.encode(head)])
+        self._disk.fdatasync(descriptor)
+        self._disk.fsync_directory(self.directory)

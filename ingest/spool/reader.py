@@ -1,0 +1,305 @@
+"""A reader's way through one incarnation: frames in order, from any sequence on, never beyond the watermark."""
+
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from ingest.spool import segment
+from ingest.spool.disk import Disk, write_whole
+from ingest.spool.ending import ENDED, DamagedEnding, Ending, read_ending
+from ingest.spool.frame import HEAD_BYTES, Frame, TornFrame, seed_of
+from ingest.spool.incarnation import WATERMARK
+from ingest.spool.lost import Lost, lost_before, lost_until
+from ingest.spool.state import State
+from ingest.spool.watermark import Watermark
+from ingest.spool.window import Window
+
+__all__ = ["Lost", "PositionAhead", "Reader", "Reading", "SegmentsGone"]
+
+log: Any = structlog.get_logger()
+
+
+class SegmentsGone(Exception):
+    """The frames at this position are no longer in the spool; `first` is the oldest sequence that is."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__(f"first kept sequence {first}")
+        self.first = first
+
+
+class PositionAhead(SegmentsGone):
+    """The position is behind the incarnation's end, which is `first`: the disk lost what it had promised to hold."""
+
+
+class Reading(NamedTuple):
+    """What one `read` brought."""
+
+    frames: list[Frame]
+    state: State
+    """Behind the last frame, or behind the damage at the end."""
+    lost: list[Lost]
+
+
+class Reader:
+    """Delivers one incarnation's frames from `sequence` on.
+
+    Raises SegmentsGone when they are no longer there, UnknownVersion, OSError. Segments that are removed under a reader
+    are not an error: nothing more comes, and a new Reader says SegmentsGone.
+    """
+
+    def __init__(self, directory: Path, disk: Disk, quarantine: Path, sequence: int) -> None:
+        self.directory = directory
+        self.finished = False
+        """Everything of an ended incarnation was read."""
+        self.state = State()
+        """Behind what was read so far."""
+        self._disk = disk
+        self._quarantine = quarantine
+        self._seed = seed_of(directory.name)
+        self._watermark: Watermark | None = None
+        self._ending: Ending | None = None
+        self._ending_damaged = False
+        self._lost: list[Lost] = []
+        self._totals_known = True
+        """Whether `state` has the totals of its sequence, so that a jump tells a loss."""
+        self._base = -1
+        self._pending: int | None = None
+        """The segment to enter before the next frame."""
+        self._window = Window(_nothing, self._seed)
+        self._at = 0
+        self._hopeless = (-1, -1)
+        """Place and size of the segment of a search that found no frame."""
+        self._open(sequence)
+
+    def read(self, size_bytes: int) -> Reading:
+        """Frames that are on disk, about `size_bytes` of them; none when there is nothing new.
+
+        Raises UnknownVersion, OSError.
+        """
+        durable = self.durable()
+        frames: list[Frame] = []
+        while size_bytes > 0 and self.state.sequence < durable:
+            found = self._step(durable)
+            if found is None:
+                break
+            frames.append(found)
+            size_bytes -= HEAD_BYTES + len(found.rows)
+        if self._ending is not None and self.state.sequence >= self._ending.sequence:
+            self.finished = True
+        lost, self._lost = self._lost, []
+        return Reading(frames, self.state, lost)
+
+    def durable(self) -> int:
+        """How many frames are on disk: by the ending if there is one, by the watermark otherwise. Raises OSError."""
+        if self._ending is None:
+            if self._watermark is None:
+                try:
+                    self._watermark = self._disk.watermark(self.directory / WATERMARK)
+                except (FileNotFoundError, ValueError):
+                    pass
+            sequence = self._watermark.sequence if self._watermark else 0
+            if sequence > self.state.sequence or not self._has_ended():
+                return sequence
+        assert self._ending is not None
+        return self._ending.sequence
+
+    def close(self) -> None:
+        """Let go of the watermark."""
+        if self._watermark is not None:
+            self._watermark.close()
+            self._watermark = None
+
+    # ── where to begin ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, sequence: int) -> None:
+        bases = self._bases()
+        ended = self._ending.sequence if self._has_ended() and self._ending else None
+        if ended is not None and sequence > ended:
+            raise PositionAhead(ended)
+        earlier = [base for base in bases if base <= sequence]
+        if not earlier:
+            if self._ending is None or sequence < self._ending.sequence:
+                raise SegmentsGone(bases[0] if bases else ended or 0)
+            self.state = _state_at(self._ending)  # all of it was delivered, and its segments are gone
+            return
+        for base in reversed(earlier):  # the nearest whole header: one that is just being made is not
+            state = self._state_before(base)
+            if state is not None:
+                self.state, self._pending = state, base
+                break
+        else:
+            self._pending = earlier[-1]
+            self._totals_known = False
+        while self.state.sequence < sequence and self._step(sequence) is not None:
+            pass
+        self._lost.clear()  # it was told to whoever came this far before
+        if self.state.sequence < sequence:
+            self.state = self.state._replace(sequence=sequence)
+            self._totals_known = False
+
+    def _state_before(self, base: int) -> State | None:
+        """As the segment's header says; None when it is not whole. Before the first frame there is nothing to say."""
+        if base == 0:
+            return State()
+        try:
+            head, _ = self._segment(base).segment_head()
+        except segment.TornSegment:
+            return None
+        return State(base, head.totals, head.months, head.rejected_by_code)
+
+    # ── frame by frame ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _step(self, until: int) -> Frame | None:
+        """The next frame below sequence `until`, or None when there is none to be had now."""
+        while True:
+            if self._pending is not None:
+                self._enter(self._pending)
+            try:
+                found, after = self._window.frame(self._at)
+            except TornFrame as torn:
+                if not self._go_on(until, torn):
+                    return None
+                continue
+            if found.sequence >= until:
+                ending = self._ending
+                if ending is not None and until >= ending.sequence:  # frames behind the end were never promised
+                    self._take_over(_state_at(ending))
+                return None
+            self._at = after
+            if found.sequence >= self.state.sequence:
+                self._account(self.state.behind(found), lost_before(found, self.state))
+                return found
+
+    def _enter(self, base: int) -> None:
+        self._base, self._at, self._pending = base, 0, None
+        self._window = self._segment(base)
+        try:
+            head, at = self._window.segment_head()
+        except segment.TornSegment as torn:  # its bytes are damage like any other, met at the first step
+            log.error("spool_segment_head_damaged", incarnation=self.directory.name, base=base, error=str(torn))
+            return
+        self._at = at
+        self._take_over(State(base, head.totals, head.months, head.rejected_by_code))
+
+    def _go_on(self, until: int, torn: TornFrame) -> bool:
+        """Behind the end of a segment, or behind damage. False: nothing valid follows yet."""
+        bases = self._bases()
+        if self.state.sequence > self._base and self.state.sequence in bases:
+            self._pending = self.state.sequence
+            return True
+        self._window.forget()
+        try:
+            self._window.frame(self._at)
+        except TornFrame:
+            pass
+        else:  # when it was read ahead it was still being written
+            return True
+        path = self._path()
+        if path is None:
+            return False
+        try:
+            head, after = self._window.frame_head(self._at)
+        except TornFrame:
+            pass
+        else:
+            if self.state.sequence <= head.sequence < until:  # promised; its length and totals are known
+                self._keep(path, after, torn)
+                self._take_over(self.state.behind(head))
+                self._at = after
+                return True
+        return self._pass_damage(path, bases, torn)
+
+    def _pass_damage(self, path: Path, bases: list[int], torn: TornFrame) -> bool:
+        size_bytes = self._disk.size(path)
+        later = [base for base in bases if base > self._base]
+        if self._hopeless == (self._at, size_bytes) and not later and not self._has_ended():
+            return False
+        following = self._window.find_frame(self._at, self.state.sequence)
+        if following is None and not later and not self._has_ended():
+            self._hopeless = (self._at, size_bytes)
+            return False
+        self._keep(path, following if following is not None else size_bytes, torn)
+        if following is not None:
+            self._at = following
+            return True
+        if later:
+            self._pending = later[0]
+            return True
+        assert self._ending is not None
+        self._take_over(_state_at(self._ending))
+        return False
+
+    # ── what was lost ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_over(self, after: State) -> None:
+        """A state that the frames delivered may not add up to; the difference was lost."""
+        self._account(after, lost_until(after, self.state))
+
+    def _account(self, after: State, lost: Lost | None) -> None:
+        if lost is not None and self._totals_known:
+            self._lost.append(lost)
+        self.state, self._totals_known = after, True
+
+    def _keep(self, path: Path, end: int, torn: TornFrame) -> None:
+        """The damaged bytes from here to `end`, as they are, in the quarantine."""
+        if end <= self._at:
+            return
+        name = f"{self.directory.name}-{path.stem}-{self._at:010d}"
+        log.error("spool_damage", quarantine=name, size_bytes=end - self._at, error=str(torn))
+        try:
+            self._disk.make_directory(self._quarantine)
+            if name not in self._disk.list(self._quarantine):
+                draft_suffix = f".{threading.get_native_id()}.draft"  # every reader meets the same damage
+                write_whole(self._disk, self._quarantine / name, self._window.pieces(self._at, end), draft_suffix)
+        except OSError as error:  # it is still in the segment; delivery goes on
+            log.error("quarantine_failed", name=name, error=str(error))
+
+    # ── the directory ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _has_ended(self) -> bool:
+        if self._ending is None:
+            try:
+                self._ending = read_ending(self._disk, self.directory / ENDED)
+            except DamagedEnding as error:
+                if not self._ending_damaged:
+                    log.error("spool_ending_damaged", incarnation=self.directory.name, error=str(error))
+                self._ending_damaged = True
+        return self._ending is not None
+
+    def _bases(self) -> list[int]:
+        """Of the segments there are, ascending."""
+        return sorted(base for base in map(segment.base_of, self._disk.list(self.directory)) if base is not None)
+
+    def _path(self) -> Path | None:
+        """Of the current segment, if it is still there."""
+        names = self._disk.list(self.directory)
+        for suffix in (segment.SEALED, segment.OPEN):
+            if (name := segment.name(self._base, suffix)) in names:
+                return self.directory / name
+        return None
+
+    def _segment(self, base: int) -> "Window":
+        """A window on a segment, whatever it is called by the time it is read; empty when it is gone."""
+        names = [segment.name(base, segment.OPEN), segment.name(base, segment.SEALED)]
+
+        def read(offset: int, size_bytes: int) -> bytes:
+            for name in names[:]:
+                try:
+                    data = self._disk.read(self.directory / name, offset, size_bytes)
+                except FileNotFoundError:
+                    continue
+                names[:] = names[names.index(name) :]  # sealed once, sealed for ever
+                return data
+            return b""
+
+        return Window(read, self._seed)
+
+
+def _nothing(offset: int, size_bytes: int) -> bytes:
+    return b""
+
+
+def _state_at(ending: Ending) -> State:
+    return State(ending.sequence, ending.totals, ending.months, ending.rejected_by_code)

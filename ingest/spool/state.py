@@ -1,0 +1,26 @@
+"""Where an incarnation stands behind a frame: the number of the next one, and the running totals."""
+
+from typing import NamedTuple
+
+from ingest.spool.frame import MASK, Frame, MonthTotals, Totals
+
+
+class State(NamedTuple):
+    """Behind `sequence` frames."""
+
+    sequence: int = 0
+    totals: Totals = Totals()
+    months: dict[int, MonthTotals] = {}  # noqa: RUF012  never changed: `behind` makes a new one
+    rejected_by_code: tuple[int, ...] = ()
+
+    def behind(self, found: Frame) -> "State":
+        """The state behind `found`."""
+        months = self.months
+        if found.month_totals != MonthTotals():
+            months = {**months, found.month: found.month_totals}
+        return State(found.sequence + 1, found.totals, months, found.rejected_by_code or self.rejected_by_code)
+
+
+def difference(after: MonthTotals, before: MonthTotals) -> MonthTotals:
+    """What came between two running totals of a month."""
+    return MonthTotals(after.rows - before.rows, (after.hash - before.hash) & MASK)

@@ -1,0 +1,52 @@
+"""Counts of a collector, kept as plain numbers on the hot path and handed to Prometheus a few times a second."""
+
+from collections import Counter
+
+from ingest import metrics
+from ingest.batch import Batch
+
+
+class Tally:
+    """What happened since the last `flush`."""
+
+    def __init__(self) -> None:
+        self.body_bytes = 0
+        self._received = self._accepted = self._duplicates = self._unknown = 0
+        self._rejected: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._answers: Counter[tuple[str, int]] = Counter()
+        self._seconds: list[float] = []
+
+    def batch(self, batch: Batch) -> None:
+        """The verdicts of a request whose accepted events are on disk."""
+        self._received += batch.received
+        self._accepted += batch.accepted
+        self._duplicates += batch.duplicates
+        self._unknown += batch.unknown_fields
+        if batch.rejected:
+            self._rejected.update(batch.rejected_by_code)
+
+    def refused(self, code: str) -> None:
+        self._refused[code] += 1
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        self._answers[path, status] += 1
+        self._seconds.append(seconds)
+
+    def flush(self, inflight_bytes: int) -> None:
+        """Hand everything over and begin anew."""
+        metrics.EVENTS_RECEIVED.inc(self._received)
+        metrics.EVENTS_ACCEPTED.inc(self._accepted)
+        metrics.EVENTS_DUPLICATE.inc(self._duplicates)
+        metrics.UNKNOWN_FIELDS.inc(self._unknown)
+        metrics.BODY_BYTES.inc(self.body_bytes)
+        metrics.INFLIGHT_BYTES.set(inflight_bytes)
+        for code, count in self._rejected.items():
+            metrics.EVENTS_REJECTED.labels(code).inc(count)
+        for code, count in self._refused.items():
+            metrics.REQUESTS_REFUSED.labels(code).inc(count)
+        for (path, status), count in self._answers.items():
+            metrics.REQUESTS.labels(path, str(status)).inc(count)
+        for seconds in self._seconds:
+            metrics.ANSWER_SECONDS.observe(seconds)
+        self.__init__()  # type: ignore[misc]

@@ -1,0 +1,290 @@
+"""An event as its PostgreSQL binary-COPY tuple, and back: the one form in which rows travel through the spool.
+
+    tuple:  fields i16 = 24 | per column, in the order of COLUMNS:  length_bytes i32 (-1: NULL) | value
+    value:  uuid 16 bytes · timestamptz i64 (microseconds since 2000-01-01 UTC) · bigint i64 · integer i32 · boolean u8
+            varchar, char, json: UTF-8                                        all numbers in network order
+
+The first five columns are fixed in size and never NULL, so in every tuple event_id is at [6:22], content_id at
+[26:42], session_id at [46:62], occurred_at at [66:74], received_at at [78:86], the length of event_type at [86:90].
+
+Outside the tuple every time is an int of microseconds since 1970-01-01 UTC (`…_us`). Pure.
+"""
+
+import struct
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from xxhash import xxh3_64_intdigest
+
+COLUMN_COUNT: Final = 24
+POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+"""2000-01-01 UTC, where PostgreSQL's clock starts, in microseconds since 1970."""
+CLOCK_TOLERANCE_US: Final = 5 * 60 * 1_000_000
+"""A player whose sent_at is further than this from received_at has a broken clock (DESIGN §3)."""
+TIME_MIN_US: Final = 0
+TIME_MAX_US: Final = 4_133_980_800_000_000 - 1
+"""The last microsecond of the year 2100 in UTC."""
+NULL: Final = b"\xff\xff\xff\xff"
+
+
+class Column(NamedTuple):
+    """One column of playback_events."""
+
+    name: str
+    type: str
+    """PostgreSQL type: uuid, timestamptz, bigint, integer, boolean, varchar(n), char(2), json."""
+    required: bool = False
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column("event_id", "uuid", required=True),
+    Column("content_id", "uuid", required=True),
+    Column("session_id", "uuid", required=True),
+    Column("occurred_at", "timestamptz", required=True),
+    Column("received_at", "timestamptz", required=True),
+    Column("event_type", "varchar(50)", required=True),
+    Column("test", "boolean", required=True),
+    Column("sent_at", "timestamptz"),
+    Column("sequence", "bigint"),
+    Column("position", "integer"),
+    Column("duration", "integer"),
+    Column("profile_id", "uuid"),
+    Column("quality", "varchar(20)"),
+    Column("bitrate", "integer"),
+    Column("device_type", "varchar(50)"),
+    Column("platform", "varchar(50)"),
+    Column("cdn_edge", "varchar(100)"),
+    Column("buffer_duration", "integer"),
+    Column("startup_ms", "integer"),
+    Column("error_code", "varchar(50)"),
+    Column("player", "varchar(100)"),
+    Column("app_version", "varchar(50)"),
+    Column("country", "char(2)"),
+    Column("metadata", "json"),
+)
+SCHEMAS: Final[dict[int, tuple[Column, ...]]] = {1: COLUMNS}
+"""Schema id → column list; kept for ever, so that a spool written by an older release stays readable."""
+
+
+class Row(NamedTuple):
+    """One row of playback_events in Python's types, in the order of COLUMNS."""
+
+    event_id: UUID
+    content_id: UUID
+    session_id: UUID
+    occurred_at_us: int
+    received_at_us: int
+    event_type: str
+    test: bool = False
+    sent_at_us: int | None = None
+    sequence: int | None = None
+    position_s: int | None = None
+    duration_s: int | None = None
+    profile_id: UUID | None = None
+    quality: str | None = None
+    bitrate_kbps: int | None = None
+    device_type: str | None = None
+    platform: str | None = None
+    cdn_edge: str | None = None
+    buffer_duration_ms: int | None = None
+    startup_ms: int | None = None
+    error_code: str | None = None
+    player: str | None = None
+    app_version: str | None = None
+    country: str | None = None
+    metadata: str | None = None
+
+
+assert len(COLUMNS) == len(Row._fields) == COLUMN_COUNT
+
+_I32 = struct.Struct(">i")
+_I64 = struct.Struct(">q")
+_HEAD = struct.Struct(">h 4x 16s 4x 16s 4x 16s 4x q 4x q i")
+"""Everything up to and with the length of event_type: 90 bytes."""
+assert _HEAD.size == 90
+
+
+def encode(row: Row) -> bytes:
+    """The tuple of `row`, which the caller has validated: ranges are only asserted by struct."""
+    parts = [COLUMN_COUNT.to_bytes(2, "big")]
+    for column, value in zip(COLUMNS, row, strict=True):
+        if value is None:
+            assert not column.required, column.name
+            parts.append(NULL)
+            continue
+        encoded = _encode_value(column.type, value)
+        parts.append(_I32.pack(len(encoded)) + encoded)
+    return b"".join(parts)
+
+
+def _encode_value(column_type: str, value: UUID | int | str | bool) -> bytes:
+    if isinstance(value, UUID):
+        return value.bytes
+    if isinstance(value, str):
+        return value.encode()
+    if column_type == "boolean":
+        return b"\x01" if value else b"\x00"
+    if column_type == "timestamptz":
+        return _I64.pack(value - POSTGRES_EPOCH_US)
+    return _I64.pack(value) if column_type == "bigint" else _I32.pack(value)
+
+
+def walk(row: bytes) -> list[bytes | None]:
+    """The values of all columns as encoded, None for NULL. ValueError when `row` is not one whole tuple."""
+    if len(row) < 2 or row[:2] != b"\x00\x18":
+        raise ValueError("not a tuple of 24 fields")
+    values: list[bytes | None] = []
+    at = 2
+    for _ in range(COLUMN_COUNT):
+        length_bytes = int.from_bytes(row[at : at + 4], "big", signed=True)
+        at += 4
+        if length_bytes < 0:
+            values.append(None)
+            continue
+        values.append(row[at : at + length_bytes])
+        at += length_bytes
+    if at != len(row):
+        raise ValueError("a tuple cut short, or bytes behind it")
+    return values
+
+
+def decode(row: bytes) -> Row:
+    """The row in Python's types; the inverse of `encode`. ValueError when `row` is not one whole tuple."""
+    values = (
+        None if value is None else _decode_value(column.type, value)
+        for column, value in zip(COLUMNS, walk(row), strict=True)
+    )
+    return Row._make(values)
+
+
+def _decode_value(column_type: str, value: bytes) -> UUID | int | str | bool:
+    if column_type == "uuid":
+        return UUID(bytes=value)
+    if column_type == "boolean":
+        return value != b"\x00"
+    if column_type == "timestamptz":
+        return int.from_bytes(value, "big", signed=True) + POSTGRES_EPOCH_US
+    if column_type in ("bigint", "integer"):
+        return int.from_bytes(value, "big", signed=True)
+    return value.decode()
+
+
+class Sign(NamedTuple):
+    """What readers other than the store need of a tuple: who watched what, when, and how far (a sign of life)."""
+
+    event_id: bytes
+    content_id: bytes
+    session_id: bytes
+    """16 bytes each."""
+    occurred_at_us: int
+    received_at_us: int
+    event_type: str
+    test: bool
+    sent_at_us: int | None
+    sequence: int | None
+    position_s: int | None
+    duration_s: int | None
+
+    @property
+    def effective_at_us(self) -> int:
+        """When it happened, the player's clock corrected."""
+        return effective_time_us(self.occurred_at_us, self.sent_at_us, self.received_at_us)
+
+
+def sign(row: bytes) -> Sign:
+    """The leading columns of a tuple in one pass, about 2 µs; `row` is trusted to be a tuple."""
+    _, event, content, session, occurred, received, length = _HEAD.unpack_from(row)
+    at = 90 + length
+    kind = row[90:at].decode()
+    test = row[at + 4] != 0
+    at += 5
+    numbers: list[int | None] = []
+    for _ in range(4):  # sent_at, sequence, position, duration
+        length = int.from_bytes(row[at : at + 4], "big", signed=True)
+        at += 4
+        if length < 0:
+            numbers.append(None)
+        else:
+            numbers.append(int.from_bytes(row[at : at + length], "big", signed=True))
+            at += length
+    sent, sequence, position, duration = numbers
+    return Sign(
+        event,
+        content,
+        session,
+        occurred + POSTGRES_EPOCH_US,
+        received + POSTGRES_EPOCH_US,
+        kind,
+        test,
+        None if sent is None else sent + POSTGRES_EPOCH_US,
+        sequence,
+        position,
+        duration,
+    )
+
+
+def event_id(row: bytes) -> bytes:
+    """16 bytes."""
+    return row[6:22]
+
+
+def content_id(row: bytes) -> bytes:
+    """16 bytes."""
+    return row[26:42]
+
+
+def session_id(row: bytes) -> bytes:
+    """16 bytes."""
+    return row[46:62]
+
+
+def occurred_at_us(row: bytes) -> int:
+    """As the player sent it."""
+    return int.from_bytes(row[66:74], "big", signed=True) + POSTGRES_EPOCH_US
+
+
+def received_at_us(row: bytes) -> int:
+    """By the clock of the collector."""
+    return int.from_bytes(row[78:86], "big", signed=True) + POSTGRES_EPOCH_US
+
+
+def event_type(row: bytes) -> str:
+    """One of ingest.event.EVENT_TYPES."""
+    return row[90 : 90 + int.from_bytes(row[86:90], "big")].decode()
+
+
+def event_key(row: bytes) -> bytes:
+    """24 bytes that are equal exactly when (occurred_at, event_id), the primary key, is."""
+    return row[66:74] + row[6:22]
+
+
+def row_hash(row: bytes) -> int:
+    """xxh3_64 of the tuple: what frames and positions sum, modulo 2^64."""
+    return xxh3_64_intdigest(row)
+
+
+def with_occurred_at(row: bytes, occurred_us: int) -> bytes:
+    """The same tuple with another occurred_at: how the drain settles a row of a broken clock."""
+    return row[:66] + _I64.pack(occurred_us - POSTGRES_EPOCH_US) + row[74:]
+
+
+def clock_is_broken(sent_us: int | None, received_us: int) -> bool:
+    """Whether sent_at shows the player's clock to be more than 5 minutes off; without it the clock counts as sane."""
+    return sent_us is not None and abs(received_us - sent_us) > CLOCK_TOLERANCE_US
+
+
+def effective_time_us(occurred_us: int, sent_us: int | None, received_us: int) -> int:
+    """When it happened: as sent, or counted back from the receive time when the player's clock is off (DESIGN §3)."""
+    if sent_us is not None and abs(received_us - sent_us) > CLOCK_TOLERANCE_US:
+        return received_us - (sent_us - occurred_us)
+    return occurred_us
+
+
+_EPOCH_DAY: Final = date(1970, 1, 1)
+
+
+def month_of(time_us: int) -> int:
+    """Months since year 0 (year * 12 + month - 1) of a time, in UTC."""
+    day = _EPOCH_DAY + timedelta(days=time_us // 86_400_000_000)
+    return day.year * 12 + day.month - 1

@@ -1,0 +1,7 @@
+"""The read side: what the counters say now. Small asynchronous readers of the keys that storage/redis/key.py specifies.
+
+Each takes a client of `storage.redis.connection.connect`, writes nothing, and raises SinkUnavailable or SinkRefused.
+
+    views.py    views of a content by hour, of all contents, and what was counted in all
+    viewers.py  who watches now: sessions whose lease has not run out
+"""

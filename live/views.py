@@ -1,0 +1,69 @@
+"""Views: a (session, content) each, counted in the hour of its earliest play (DESIGN §4)."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from storage.redis import key
+from storage.redis.connection import translated
+
+AHEAD_HOURS = 25
+"""Plays of players whose clocks run ahead, unknown to be broken: the door takes a day."""
+HOURS_MAX = 100
+"""Asked for in one round trip: an hour's hash may hold every content of the catalogue."""
+
+
+class Counted(NamedTuple):
+    """What the reader counted since the counters were initialised."""
+
+    rows: int = 0
+    signals: int = 0
+    tests: int = 0
+    """Of rows and signals: test traffic, in no number."""
+    views: int = 0
+    """In hours that were kept at the time they were counted."""
+
+
+def kept_hours(now_us: int) -> range:
+    """The hours of which views may be kept at `now_us`: 31 days back, a day ahead."""
+    hour = key.hour_of(now_us)
+    return range(hour - key.VIEWS_KEPT_HOURS - 1, hour + AHEAD_HOURS + 1)
+
+
+async def by_hour(client: Any, content_id: UUID, hours: Iterable[int]) -> dict[int, int]:
+    """Views of one content: hour (since 1970 UTC) → views, hours without any left out."""
+    hours = list(hours)
+    with translated():
+        async with client.pipeline(transaction=False) as pipeline:
+            for hour in hours:
+                pipeline.hget(key.views(hour), str(content_id))
+            found = await pipeline.execute()
+    return {hour: int(views) for hour, views in zip(hours, found, strict=True) if views is not None}
+
+
+async def total(client: Any, content_id: UUID, now_us: int) -> int:
+    """Views of one content in all hours that are kept."""
+    return sum((await by_hour(client, content_id, kept_hours(now_us))).values())
+
+
+async def all_by_hour(client: Any, now_us: int) -> dict[tuple[UUID, int], int]:
+    """Every view that is kept: (content, hour) → views."""
+    hours, result = kept_hours(now_us), {}
+    for first in range(0, len(hours), HOURS_MAX):
+        asked = hours[first : first + HOURS_MAX]
+        with translated():
+            async with client.pipeline(transaction=False) as pipeline:
+                for hour in asked:
+                    pipeline.hgetall(key.views(hour))
+                found = await pipeline.execute()
+        for hour, contents in zip(asked, found, strict=True):
+            for content, views in contents.items():
+                result[UUID(content.decode("ascii")), hour] = int(views)
+    return result
+
+
+async def counted(client: Any) -> Counted:
+    """Everything since the counters were initialised."""
+    with translated():
+        found = await client.hgetall(key.TOTALS)
+    return Counted(**{name.decode("ascii"): int(value) for name, value in found.items()})

@@ -1,0 +1,235 @@
+"""The loop both stores share: read what is on disk, write it with its position, and go on, whatever happens to the
+store.
+
+    open ─▶ seat readers at the store's positions ─▶ ┌ read ─▶ write rows + position ─▶ remember ┐ ─▶ …
+      ▲                                              └───────────────────────────────────────────┘
+      ├── SinkUnavailable: backoff with jitter; the store says where it stands, so an unknown outcome settles itself
+      ├── SinkFenced: another drain is at work; opened again, red if that does not end it
+      └── SinkLost, SinkRefused, SpoolRefused: red; tried again every ten seconds, nothing dropped
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ingest.clock import Clock
+from ingest.spool.disk import Disk
+from storage import metrics, reader_status
+from storage.backoff import delay_s
+from storage.feed import Feed, SpoolRefused, slice_size_bytes
+from storage.reader_status import DrainState, ReaderStatus
+from storage.sink import EventSink, SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Slice, StoreError
+
+log: Any = structlog.get_logger()
+
+IDLE_S = 0.02
+"""Between looks at the watermarks when there was nothing: a memory read each, and the lag of a lone event."""
+REFRESH_S = 0.2
+"""Between looks for new incarnations."""
+RED_RETRY_S = 10.0
+"""Between tries to open a store that an engineer has to look at."""
+STATUS_S = 1.0
+"""Between writes of DATA/run/<reader>.json."""
+FENCED_MAX = 3
+"""Lost races for a position in a row until this drain says that another one is at work."""
+
+
+async def run(
+    sink: EventSink,
+    data_dir: Path,
+    *,
+    batch_max_bytes: int,
+    batch_interval_ms: int,
+    clock: Clock,
+    disk: Disk,
+    stop: asyncio.Event,
+    derivable: bool = False,
+    chance: Callable[[], float] = random.random,
+) -> None:
+    """Deliver until `stop` is set; the write under way is finished first.
+
+    A transaction holds up to `batch_max_bytes`; those that are not full are at least `batch_interval_ms` apart.
+    `derivable`: the store can be rebuilt, so a lost one is `rebuild_needed` instead of `red`. `chance()` gives 0 <= x
+    < 1.
+    """
+    drain = Drain(sink, data_dir, batch_max_bytes, batch_interval_ms / 1_000, clock, disk, stop, derivable, chance)
+    async with asyncio.TaskGroup() as running:
+        reporting = running.create_task(drain.report())
+        try:
+            await drain.deliver()
+        finally:
+            reporting.cancel()
+
+
+class Drain:
+    """The state of one `run`."""
+
+    def __init__(
+        self,
+        sink: EventSink,
+        data_dir: Path,
+        batch_max_bytes: int,
+        interval_s: float,
+        clock: Clock,
+        disk: Disk,
+        stop: asyncio.Event,
+        derivable: bool,
+        chance: Callable[[], float],
+    ) -> None:
+        self._sink = sink
+        self._data_dir = data_dir
+        self._batch_max_bytes = batch_max_bytes
+        self._interval_s = interval_s
+        self._clock = clock
+        self._stop = stop
+        self._derivable = derivable
+        self._chance = chance
+        self._feed = Feed(data_dir, disk)
+        self._attempt = 0
+        self._fenced = 0
+        self._state: DrainState = "waiting"
+        self._reason = "not opened yet"
+        self._last_error: str | None = None
+        self._last_success_us: int | None = None
+        self._delivered_events = 0
+        self._oldest_us: int | None = None
+        """When the oldest frame in hand was received."""
+        self._behind_since_us: int | None = None
+
+    async def deliver(self) -> None:
+        """Sessions with the store, one after the other."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    await self._session()
+                except StoreError as error:
+                    wait_s = self._failed(error)
+                except OSError as error:  # the spool's disk, not the store: drivers' errors are translated by the sink
+                    wait_s = self._failed(SinkUnavailable(f"The spool cannot be read: {error}"))
+                else:
+                    return
+                await self._sink.close()
+                await self._sleep(wait_s)
+        finally:
+            await self._sink.close()
+            self._feed.close()
+            self._set("waiting", "stopped")
+            self._write_status()
+
+    async def report(self) -> None:
+        """Write the status every second, also while a write hangs."""
+        while True:
+            self._write_status()
+            await asyncio.sleep(STATUS_S)
+
+    async def _session(self) -> None:
+        self._feed.seat(await self._sink.open())
+        refresh_at_s = 0.0
+        while not self._stop.is_set():
+            started_s = self._clock.monotonic_s()
+            if started_s >= refresh_at_s:
+                self._feed.refresh()
+                refresh_at_s = started_s + REFRESH_S
+                self._set("running")
+            slices = self._feed.read(self._batch_max_bytes)
+            if not slices:
+                self._oldest_us = None
+                await self._sleep(IDLE_S)
+                continue
+            received = [one.frames[0].received_at_us for one in slices if one.frames]
+            self._oldest_us = min(received, default=None)
+            await self._sink.write(slices)
+            self._feed.delivered(slices)
+            self._succeeded(slices, self._clock.monotonic_s() - started_s)
+            if sum(map(slice_size_bytes, slices)) < self._batch_max_bytes // 2:
+                await self._sleep(started_s + self._interval_s - self._clock.monotonic_s())
+
+    def _succeeded(self, slices: list[Slice], took_s: float) -> None:
+        self._attempt = self._fenced = 0
+        self._oldest_us = None
+        self._last_success_us = self._clock.now_us()
+        reader = self._sink.reader
+        events = sum(frame.count for one in slices for frame in one.frames)
+        self._delivered_events += events
+        metrics.STORE_EVENTS.labels(reader).inc(events)
+        metrics.STORE_WRITES.labels(reader).inc()
+        metrics.STORE_WRITE_SECONDS.labels(reader).observe(took_s)
+        for lost in (lost for one in slices for lost in one.lost):
+            metrics.STORE_QUARANTINED.labels(reader, "row").inc(max(lost.rows, 0))
+            metrics.STORE_QUARANTINED.labels(reader, "signal").inc(max(lost.signals, 0))
+
+    def _failed(self, error: StoreError) -> float:
+        """Say so; how long to wait until the next try, in seconds."""
+        reader, name = self._sink.reader, type(error).__name__
+        metrics.STORE_FAILURES.labels(reader, name).inc()
+        self._last_error = str(error)
+        state: DrainState = "red"
+        wait_s = RED_RETRY_S
+        if isinstance(error, SinkFenced):
+            metrics.STORE_POSITION_ERRORS.labels(reader).inc()
+            self._fenced += 1
+            if self._fenced < FENCED_MAX:
+                state, wait_s = "waiting", delay_s(self._fenced, self._chance)
+        elif isinstance(error, SinkLost):
+            state = "rebuild_needed" if self._derivable else "red"
+        elif not isinstance(error, SinkRefused | SpoolRefused):
+            state, wait_s = "waiting", delay_s(self._attempt, self._chance)
+            self._attempt += 1
+        self._set(state, str(error))
+        log.error(
+            "drain_failed", reader=reader, state=state, error=name, detail=str(error), retry_in_s=round(wait_s, 3)
+        )
+        return wait_s
+
+    def _set(self, state: DrainState, reason: str = "") -> None:
+        if state == "running" != self._state:
+            log.info("drain_running", reader=self._sink.reader)
+        self._state, self._reason = state, reason
+
+    async def _sleep(self, wait_s: float) -> None:
+        """At most so long; less when it is time to stop."""
+        if wait_s <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    def _write_status(self) -> None:
+        now_us, reader = self._clock.now_us(), self._sink.reader
+        try:
+            lag = self._feed.lag()
+        except OSError as error:
+            log.warning("lag_unknown", reader=reader, error=str(error))
+            return
+        if not lag.frames:
+            self._behind_since_us = None
+        elif self._behind_since_us is None:
+            self._behind_since_us = now_us
+        since_us = self._oldest_us if self._oldest_us is not None else self._behind_since_us
+        lag_s = max(0.0, (now_us - since_us) / 1e6) if lag.frames and since_us is not None else 0.0
+        metrics.STORE_UP.labels(reader).set(self._state == "running")
+        metrics.STORE_LAG_FRAMES.labels(reader).set(lag.frames)
+        metrics.STORE_LAG_BYTES.labels(reader).set(lag.size_bytes)
+        metrics.STORE_LAG_SECONDS.labels(reader).set(lag_s)
+        status = ReaderStatus(
+            reader=reader,
+            state=self._state,
+            reason=self._reason,
+            pid=os.getpid(),
+            at_us=now_us,
+            positions=dict(self._feed.positions),
+            delivered_events=self._delivered_events,
+            last_success_us=self._last_success_us,
+            last_error=self._last_error,
+            lag_frames=lag.frames,
+            lag_s=lag_s,
+        )
+        reader_status.write(self._data_dir, status)

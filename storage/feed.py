@@ -1,0 +1,193 @@
+"""What a drain reads: every incarnation of the spool from the store's position on, all of them fairly, in bounded
+bites."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from ingest.spool import segment
+from ingest.spool.disk import Disk
+from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.frame import HEAD_BYTES
+from ingest.spool.reader import Reader, SegmentsGone
+from ingest.spool.recovery import incarnations
+from storage.sink import SinkLost, Slice, StoreError
+
+log: Any = structlog.get_logger()
+
+SHARE_MIN_BYTES = 64 * 1024
+"""The least an incarnation may bring to a batch, however many there are."""
+
+STALLED_ROUNDS_MAX = 100
+"""Rounds in which the watermark promises frames that cannot be read, until the reader is opened anew (about two
+seconds)."""
+
+
+class SpoolRefused(StoreError):
+    """The spool holds what this gateway cannot read; nothing is dropped, an engineer decides."""
+
+
+class Lag(NamedTuple):
+    """Acknowledged and not in the store."""
+
+    frames: int
+    size_bytes: int
+    """Estimated: within a segment, frames count as equally long."""
+
+
+class Feed:
+    """Readers of all incarnations below DATA/spool. `positions` is what the store holds: incarnation → next
+    sequence."""
+
+    def __init__(self, data_dir: Path, disk: Disk) -> None:
+        self._root = data_dir / "spool"
+        self._quarantine = data_dir / "quarantine"
+        self._disk = disk
+        self._readers: dict[str, Reader] = {}
+        self._finished: set[str] = set()
+        self._buried: set[str] = set()
+        self._stalled: dict[str, int] = {}
+        self._turn = 0
+        self.positions: dict[str, int] = {}
+
+    def seat(self, positions: dict[str, int]) -> None:
+        """Forget every reader; begin again at the positions that the store says."""
+        self.close()
+        self.positions = dict(positions)
+        self._finished.clear()
+        self._buried.clear()
+
+    def close(self) -> None:
+        """Let go of every reader's files."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._stalled.clear()
+
+    def refresh(self) -> None:
+        """Open readers for incarnations that are new, drop those read to their end.
+
+        Raises SinkLost when the store is behind what the spool still holds, SpoolRefused, OSError.
+        """
+        for name in [name for name, reader in self._readers.items() if self._done(name, reader)]:
+            self._readers.pop(name).close()
+            self._finished.add(name)
+        there = incarnations(self._disk, self._root)
+        for name in self._readers.keys() - there:  # buried; whether it was delivered, its tombstone says
+            self._readers.pop(name).close()
+        for name in there:
+            if name not in self._readers and name not in self._finished:
+                self._open(name)
+        self._check_tombstones()  # last: an incarnation buried since it was listed has one by now
+
+    def read(self, size_bytes: int) -> list[Slice]:
+        """About `size_bytes` of what is new, of every incarnation a fair share; empty when there is nothing.
+
+        Raises SinkLost, SpoolRefused, OSError.
+        """
+        names = sorted(self._readers)
+        if not names:
+            return []
+        self._turn = (self._turn + 1) % len(names)
+        slices = []
+        for rank, name in enumerate(names[self._turn :] + names[: self._turn]):
+            share_bytes = max(size_bytes // (len(names) - rank), SHARE_MIN_BYTES)
+            if size_bytes <= 0:
+                break
+            part = self._read(name, min(share_bytes, max(size_bytes, SHARE_MIN_BYTES)))
+            if part is not None:
+                slices.append(part)
+                size_bytes -= slice_size_bytes(part)
+        return slices
+
+    def delivered(self, slices: Sequence[Slice]) -> None:
+        """The store has these, with their positions."""
+        for one in slices:
+            self.positions[one.incarnation] = one.state.sequence
+
+    def lag(self) -> Lag:
+        """What is on disk beyond the positions. Raises OSError."""
+        frames = size_bytes = 0
+        for name, reader in self._readers.items():
+            position, durable = self.positions.get(name, 0), reader.durable()
+            if durable > position:
+                frames += durable - position
+                size_bytes += self._bytes_between(reader.directory, position, durable)
+        return Lag(frames, size_bytes)
+
+    def _done(self, name: str, reader: Reader) -> bool:
+        return reader.finished and self.positions.get(name, 0) >= reader.state.sequence
+
+    def _open(self, name: str) -> None:
+        directory, position = self._root / name, self.positions.get(name, 0)
+        ending = read_ending(self._disk, directory / ENDED)
+        if ending is not None and position >= ending.sequence:
+            self._finished.add(name)
+            return
+        try:
+            self._readers[name] = Reader(directory, self._disk, self._quarantine, position)
+        except SegmentsGone as gone:
+            if directory.is_dir():
+                raise SinkLost(f"{name}: the store is at {position}, the spool begins at {gone.first}.") from gone
+        except segment.UnknownVersion as error:
+            raise SpoolRefused(f"{name}: {error}") from error
+
+    def _check_tombstones(self) -> None:
+        graves = self._root / TOMBSTONES
+        for name in self._disk.list(graves):
+            if len(name) != 32 or name in self._buried:
+                continue
+            ending = read_ending(self._disk, graves / name)
+            position = self.positions.get(name, 0)
+            if ending is not None and position < ending.sequence:
+                raise SinkLost(
+                    f"{name}: the store is at {position}, it was removed from the spool at {ending.sequence}."
+                )
+            self._buried.add(name)
+
+    def _read(self, name: str, size_bytes: int) -> Slice | None:
+        reader = self._readers[name]
+        begin = reader.state.sequence
+        try:
+            frames, state, lost = reader.read(size_bytes)
+        except segment.UnknownVersion as error:
+            raise SpoolRefused(f"{name}: {error}") from error
+        if state.sequence != begin or lost:
+            self._stalled.pop(name, None)
+            return Slice(name, self.positions.get(name, 0), frames, state, lost)
+        if not reader.finished and reader.durable() > begin:
+            self._stall(name)
+        return None
+
+    def _stall(self, name: str) -> None:
+        """The watermark is ahead and nothing comes: perhaps the segment was removed under a reader that was cut
+        loose."""
+        rounds = self._stalled[name] = self._stalled.get(name, 0) + 1
+        if rounds >= STALLED_ROUNDS_MAX:
+            log.error("reader_stalled", incarnation=name, sequence=self.positions.get(name, 0))
+            del self._stalled[name]
+            self._readers.pop(name).close()
+            self._open(name)
+
+    def _bytes_between(self, directory: Path, position: int, durable: int) -> int:
+        sizes = {}
+        for file in self._disk.list(directory):
+            base = segment.base_of(file)
+            if base is not None:
+                try:
+                    sizes[base] = self._disk.size(directory / file)
+                except FileNotFoundError:  # sealed or removed since it was listed
+                    continue
+        total = 0.0
+        bases = sorted(sizes)
+        for base, until in zip(bases, [*bases[1:], max(durable, 1)], strict=True):
+            if until > max(position, base):
+                total += sizes[base] * (until - max(position, base)) / (until - base)
+        return int(total)
+
+
+def slice_size_bytes(one: Slice) -> int:
+    """Of its frames on disk, nearly."""
+    return sum(HEAD_BYTES + len(frame.rows) for frame in one.frames)

@@ -1,0 +1,57 @@
+"""Every metric of the second half: unit in the name, meaning in words, labels bounded.
+
+`reader` is the name of a drain: `postgres`, `redis`.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_WRITE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+# ── the drains ──────────────────────────────────────────────────────────────────────────────────────────────────────
+STORE_UP = Gauge(
+    "ingest_store_up", "1 while the drain delivers, 0 while it does not.", ["reader"], multiprocess_mode="livemax"
+)
+STORE_LAG_FRAMES = Gauge(
+    "ingest_store_lag_frames", "Frames on disk, not yet in the store.", ["reader"], multiprocess_mode="livemax"
+)
+STORE_LAG_BYTES = Gauge(
+    "ingest_store_lag_bytes", "Bytes of those frames, estimated.", ["reader"], multiprocess_mode="livemax"
+)
+STORE_LAG_SECONDS = Gauge(
+    "ingest_store_lag_seconds", "Wait of the oldest of those frames.", ["reader"], multiprocess_mode="livemax"
+)
+STORE_WRITES = Counter("ingest_store_writes", "Batches written together with their positions.", ["reader"])
+STORE_WRITE_SECONDS = Histogram(
+    "ingest_store_write_seconds", "One batch, from reading it to its commit.", ["reader"], buckets=_WRITE_BUCKETS_S
+)
+STORE_EVENTS = Counter("ingest_store_events", "Events in frames delivered to the store, signals included.", ["reader"])
+STORE_FAILURES = Counter(
+    "ingest_store_failures", "Times the drain had to open its store again, by what was raised.", ["reader", "error"]
+)
+STORE_POSITION_ERRORS = Counter(
+    "ingest_store_position_errors",
+    "Positions that the store did not hold as this drain left them; the batch was not written.",
+    ["reader"],
+)
+STORE_QUARANTINED = Counter(
+    "ingest_store_quarantined_events", "Acknowledged events that damage to the spool took.", ["reader", "kind"]
+)
+
+# ── PostgreSQL ──────────────────────────────────────────────────────────────────────────────────────────────────────
+STORE_ROWS = Counter("ingest_store_rows", "Rows committed to the store.")
+STORE_DUPLICATES = Counter("ingest_store_duplicates", "Rows that the store had already.")
+STORE_STAGED = Counter(
+    "ingest_store_staged_rows", "Rows that went through staging: suspected duplicates, broken clocks."
+)
+STORE_MISSED = Counter(
+    "ingest_store_missed_duplicates", "Batches written a second time because a duplicate had not been suspected."
+)
+STORE_REPAIRED = Counter("ingest_store_clock_repairs", "Rows of broken clocks that were given their receive time.")
+STORE_DEAD = Counter("ingest_store_dead_events", "Acknowledged events that the store refused, by reason.", ["reason"])
+STORE_DEAD_UNKEPT = Counter(
+    "ingest_store_dead_events_unkept", "Of those, the ones past the quota of the dead letters: counted, not kept."
+)
+STORE_PARTITIONS_MADE = Counter("ingest_store_partitions_made", "Months made because a late event needed them.")
+STORE_UNACCOUNTED = Counter(
+    "ingest_store_unaccounted_rows", "Rows of the spool's totals that no frame brought and no damage explained."
+)

@@ -1,0 +1,16 @@
+"""PostgreSQL as the store: rows of playback_events and the spool's positions, in one transaction.
+
+    writer.py        the sink: a batch of frames → COPY | staging | dead letters, then compare-and-set of the positions
+    batch.py         which frame takes which way (pure but for the fingerprints' memory)
+    fingerprint.py   ids of the last million rows, to suspect a duplicate before COPY meets it
+    copy.py          tuples into a table, untouched
+    staging.py       rows one by one: ON CONFLICT DO NOTHING, and bisection of what the database refuses
+    clock_repair.py  when an event of a broken clock happened
+    months.py        whether a month has its partition, and may still get it
+    totals.py        the books of a position (pure)
+    refusal.py       SQLSTATE → what to do (pure)
+    connection.py    a connection that may be trusted with a transaction
+    statement.py     queries.sql, by name
+
+The schema's side: migration.py, migrations/, partition.py, partition_keeper.py. The auditor's: audit.py.
+"""

@@ -1,0 +1,130 @@
+"""What the store holds, read in one snapshot: positions with their totals, and every row of a month with its hash."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import NamedTuple
+
+import asyncpg
+import msgspec
+
+from ingest import tuple as copy_tuple
+from storage.postgres.partition_keeper import existing_months
+from storage.postgres.totals import Books
+
+COPY_HEAD_BYTES = 19
+"""Signature, flags and extension length of binary COPY (PostgreSQL, COPY, File Formats)."""
+COLUMN_LIST = ", ".join(f'"{column.name}"' for column in copy_tuple.COLUMNS)
+
+VIEWS = """
+SELECT content_id, (floor(extract(epoch FROM first_play) / 3600))::bigint AS hour, count(*) AS views FROM (
+    SELECT e.session_id, e.content_id, min(
+        CASE WHEN abs(extract(epoch FROM e.received_at - e.sent_at)) > $1
+             THEN e.received_at - (e.sent_at - coalesce(r.raw_occurred_at, e.occurred_at))
+             ELSE e.occurred_at END) AS first_play
+    FROM playback_events e
+    LEFT JOIN clock_repairs r ON r.event_id = e.event_id AND r.occurred_at = e.occurred_at
+    WHERE e.event_type = 'play' AND NOT e.test
+    GROUP BY 1, 2) plays
+WHERE first_play >= $2 GROUP BY 1, 2
+"""
+"""A view is a (session, content), counted in the hour of its earliest play by corrected time (DESIGN §4)."""
+
+
+class StoredPosition(NamedTuple):
+    """Where the store stands in one incarnation."""
+
+    incarnation: str
+    sequence: int
+    totals: Books
+
+
+class Audit:
+    """A read-only snapshot of the store: `async with Audit(url) as audit`. Raises asyncpg and OS errors."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def __aenter__(self) -> "Audit":
+        self._connection = await asyncpg.connect(self._url, timeout=10)
+        self._snapshot = self._connection.transaction(isolation="repeatable_read", readonly=True)
+        await self._snapshot.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.close()
+
+    async def positions(self) -> list[StoredPosition]:
+        """Of every incarnation the store has heard of."""
+        rows = await self._connection.fetch(
+            "SELECT incarnation, sequence, totals FROM ingest_positions WHERE reader = 'postgres' ORDER BY incarnation"
+        )
+        return [
+            StoredPosition(
+                row["incarnation"].hex, row["sequence"], msgspec.json.decode(row["totals"], type=Books)
+            )
+            for row in rows
+        ]
+
+    async def months(self) -> list[str]:
+        """YYYY-MM of every month that has a partition."""
+        return sorted(f"{month.year:04d}-{month.month:02d}" for month in await existing_months(self._connection))
+
+    async def removed_months(self) -> set[str]:
+        """YYYY-MM that retention has dropped."""
+        rows = await self._connection.fetch("SELECT DISTINCT month FROM ingest_removals")
+        return {row["month"].strftime("%Y-%m") for row in rows}
+
+    async def rows(self, month: str, take: Callable[[list[bytes]], None]) -> None:
+        """Every row of YYYY-MM as its COPY tuple, in no order, handed to `take` some at a time."""
+        rest = b""
+        skip = COPY_HEAD_BYTES
+
+        async def receive(chunk: bytes) -> None:
+            nonlocal rest, skip
+            rest += chunk
+            if skip and len(rest) >= skip:
+                rest, skip = rest[skip:], 0
+            if not skip:
+                tuples, rest = split(rest)
+                take(tuples)
+
+        table = f"playback_events_{month.replace('-', '_')}"
+        query = f"SELECT {COLUMN_LIST} FROM {table}"  # noqa: S608  a name made of two numbers
+        await self._connection.copy_from_query(query, output=receive, format="binary")
+
+    async def repairs(self) -> dict[tuple[bytes, int], int]:
+        """(event id, raw time in µs) → the time under which the row is stored, for players with broken clocks."""
+        rows = await self._connection.fetch("SELECT event_id, raw_occurred_at, occurred_at FROM clock_repairs")
+        return {(row["event_id"].bytes, _us(row["raw_occurred_at"])): _us(row["occurred_at"]) for row in rows}
+
+    async def views(self, skew_s: int, since: datetime) -> dict[tuple[str, int], int]:
+        """(content, hour since 1970) → views, computed from the rows."""
+        rows = await self._connection.fetch(VIEWS, skew_s, since)
+        return {(str(row["content_id"]), row["hour"]): row["views"] for row in rows}
+
+
+def split(data: bytes) -> tuple[list[bytes], bytes]:
+    """Whole tuples at the begin of a COPY stream, and the rest. The trailer (-1) ends the list."""
+    result, at, size = [], 0, len(data)
+    while at + 2 <= size:
+        count = int.from_bytes(data[at : at + 2], "big", signed=True)
+        if count < 0:
+            return result, b""
+        end = at + 2
+        for _ in range(count):
+            if end + 4 > size:
+                return result, data[at:]
+            length = int.from_bytes(data[end : end + 4], "big", signed=True)
+            end += 4 + (length if length > 0 else 0)
+        if end > size:
+            break
+        result.append(data[at:end])
+        at = end
+    return result, data[at:]
+
+
+def _us(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

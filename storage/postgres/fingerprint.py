@@ -1,0 +1,48 @@
+"""Which frames may hold a row that is stored already: 64-bit fingerprints of the event ids of the last rows.
+
+A suspicion costs staging, a miss costs writing the batch twice; neither costs correctness, the primary key decides.
+"""
+
+from itertools import chain
+
+from ingest.spool.frame import Frame
+
+
+class Fingerprints:
+    """Two generations of at most `most` / 2 ids each: the older one is forgotten when the younger is full."""
+
+    def __init__(self, most: int) -> None:
+        self._generation_max = max(1, most // 2)
+        self._younger: set[int] = set()
+        self._older: set[int] = set()
+        self._always: set[int] = set()
+        self._pending: list[set[int]] = []
+
+    def always(self, event_ids: list[bytes]) -> None:
+        """Suspect these 16-byte ids for as long as the process lives."""
+        self._always.update(map(hash, event_ids))
+
+    def suspect(self, frame: Frame) -> bool:
+        """Whether an id of `frame` was seen before, in an earlier frame or twice in this one. All are seen from now on."""
+        rows, younger = frame.rows, self._younger
+        ids = set(map(hash, [rows[begin + 6 : begin + 22] for begin in chain((0,), frame.ends[:-1])]))
+        before = len(younger)
+        younger |= ids  # one look at a set that is too large for the caches asks and remembers
+        self._pending.append(ids)
+        return (
+            len(younger) - before < frame.count
+            or not ids.isdisjoint(self._older)
+            or not ids.isdisjoint(self._always)
+        )
+
+    def keep(self) -> None:
+        """The frames seen since the last call are stored."""
+        self._pending.clear()
+        if len(self._younger) >= self._generation_max:
+            self._older, self._younger = self._younger, set()
+
+    def forget(self) -> None:
+        """The frames seen since the last `keep` are not stored: they will come again, and shall not be suspected then."""
+        for ids in self._pending:
+            self._younger -= ids
+        self._pending.clear()

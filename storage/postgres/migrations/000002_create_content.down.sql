@@ -1,0 +1,3 @@
+DROP TABLE episodes;
+DROP TABLE seasons;
+DROP TABLE content;

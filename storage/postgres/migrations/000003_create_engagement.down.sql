@@ -1,0 +1,3 @@
+DROP TABLE ratings;
+DROP TABLE watchlist;
+DROP TABLE watch_history;

@@ -1,0 +1,2 @@
+DROP TABLE epg_events;
+DROP TABLE live_channels;

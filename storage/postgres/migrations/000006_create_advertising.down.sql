@@ -1,0 +1,2 @@
+DROP TABLE ad_impressions;
+DROP TABLE ad_campaigns;

@@ -1,0 +1,85 @@
+-- How much a content is watched, for cache tiers and trends (spec §3.7, §5).
+
+-- Views a content and hour. A view is one (session, content), counted in the hour of its earliest play; a play that
+-- arrives late and is earlier takes the view out of one hour and puts it into another, so sums may go down. No
+-- foreign key: views of a title that the catalogue learns of tomorrow are counted today.
+CREATE TABLE content_views_hourly (
+    content_id UUID NOT NULL,
+    hour       TIMESTAMPTZ NOT NULL CHECK (extract(epoch FROM hour) % 3600 = 0),   -- its first moment, in UTC
+    views      BIGINT NOT NULL CHECK (views >= 0),
+    PRIMARY KEY (content_id, hour)
+) WITH (fillfactor = 80);   -- the running hour is updated with every batch
+
+-- The last 30 days are a slice of the table, and the slice is by time.
+CREATE INDEX idx_content_views_hourly_hour ON content_views_hourly (hour);
+
+CREATE TABLE content_hotness (
+    content_id       UUID PRIMARY KEY REFERENCES content (id) ON DELETE CASCADE,
+    hotness_score    FLOAT NOT NULL DEFAULT 0 CHECK (hotness_score BETWEEN 0 AND 1),
+    view_count_24h   INT NOT NULL DEFAULT 0 CHECK (view_count_24h >= 0),
+    view_count_7d    INT NOT NULL DEFAULT 0 CHECK (view_count_7d >= 0),
+    view_count_30d   INT NOT NULL DEFAULT 0 CHECK (view_count_30d >= 0),
+    replication_tier INT NOT NULL DEFAULT 3 CHECK (replication_tier BETWEEN 1 AND 3),   -- global, regional, on demand
+    ttl_hint         INT NOT NULL DEFAULT 3600 CHECK (ttl_hint > 0),                    -- seconds
+    updated_at       TIMESTAMP DEFAULT CURRENT_TIMESTAMP                                -- when the numbers last changed
+);
+
+CREATE INDEX idx_content_hotness_hotness_score ON content_hotness (hotness_score DESC);
+CREATE INDEX idx_content_hotness_replication_tier ON content_hotness (replication_tier);
+
+-- Brings content_hotness up to the sums as of `as_of`; returns how many rows changed. It reads hourly sums, never
+-- events: 30 days of sums are megabytes where 30 days of events are terabytes.
+--
+-- Windows are whole hours in UTC and the running one counts: 24, 168 and 720 hours, the last of them the running
+-- one. (Hours and not days, because an interval of days would follow the daylight saving of the session's
+-- TimeZone.) Contents that are not in the catalogue are left out until they are; one that nobody watches any more
+-- falls to zero.
+CREATE FUNCTION update_content_hotness(as_of timestamptz DEFAULT now()) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    running_hour CONSTANT timestamptz := date_trunc('hour', as_of, 'UTC');
+    changed bigint;
+BEGIN
+    -- Two runs at once would only wait for each other's rows, or deadlock.
+    PERFORM pg_advisory_xact_lock(hashtextextended('update_content_hotness', 0));
+
+    INSERT INTO content_hotness AS old
+        (content_id, hotness_score, view_count_24h, view_count_7d, view_count_30d,
+         replication_tier, ttl_hint, updated_at)
+    WITH sums AS (
+        SELECT content_id,
+               coalesce(sum(views) FILTER (WHERE hour > running_hour - interval '24 hours'), 0) AS views_24h,
+               coalesce(sum(views) FILTER (WHERE hour > running_hour - interval '168 hours'), 0) AS views_7d,
+               sum(views) AS views_30d
+        FROM content_views_hourly
+        WHERE hour > running_hour - interval '720 hours' AND hour <= running_hour
+        GROUP BY content_id
+    ), counted AS (
+        SELECT content.id AS content_id,
+               coalesce(views_24h, 0) AS views_24h,
+               coalesce(views_7d, 0) AS views_7d,
+               coalesce(views_30d, 0) AS views_30d
+        FROM content
+        LEFT JOIN sums ON sums.content_id = content.id
+        LEFT JOIN content_hotness AS known ON known.content_id = content.id
+        WHERE sums.content_id IS NOT NULL OR known.content_id IS NOT NULL
+    ), scored AS (
+        SELECT *, least(1, (views_24h * 0.5 + views_7d * 0.3 + views_30d * 0.2) / 10000) AS score FROM counted
+    ), tiered AS (
+        SELECT *, CASE WHEN score >= 0.8 THEN 1 WHEN score >= 0.5 THEN 2 ELSE 3 END AS tier FROM scored
+    )
+    SELECT content_id, score, least(views_24h, 2147483647), least(views_7d, 2147483647), least(views_30d, 2147483647),
+           -- The hotter, the longer an edge may keep it: a day, six hours, one.
+           tier, CASE tier WHEN 1 THEN 86400 WHEN 2 THEN 21600 ELSE 3600 END, CURRENT_TIMESTAMP
+    FROM tiered ORDER BY content_id
+    ON CONFLICT (content_id) DO UPDATE SET
+        hotness_score = excluded.hotness_score, view_count_24h = excluded.view_count_24h,
+        view_count_7d = excluded.view_count_7d, view_count_30d = excluded.view_count_30d,
+        replication_tier = excluded.replication_tier, ttl_hint = excluded.ttl_hint, updated_at = excluded.updated_at
+    -- A row that stays as it is is not written: most titles of a large catalogue do.
+    WHERE (old.hotness_score, old.view_count_24h, old.view_count_7d,
+           old.view_count_30d, old.replication_tier, old.ttl_hint)
+        IS DISTINCT FROM (excluded.hotness_score, excluded.view_count_24h, excluded.view_count_7d,
+                          excluded.view_count_30d, excluded.replication_tier, excluded.ttl_hint);
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END $$;

@@ -1,0 +1,2 @@
+DROP TABLE ingest_positions;
+DROP TABLE ingest_registration;

@@ -1,0 +1,59 @@
+"""What is kept in Redis, under which key. Pure; these functions and this text are its specification.
+
+All keys share the hash tag `{ingest}`: they live in one slot of a cluster, where one script may touch them all. It
+derives the names of views, sessions and viewers from the tag of the keys it is given.
+
+    {ingest}:registration        string   random, set when the counters are initialised; missing: lost, or never were
+    {ingest}:positions           hash     incarnation (32 hex digits) → sequence of the next frame to count
+    {ingest}:totals              hash     since the registration: rows · signals · tests (of both) · views (as counted)
+    {ingest}:views:<hour>        hash     content (uuid text) → views; hour: whole hours since 1970 UTC, may lie
+                                          ahead of now; gone 31 days and one hour after its end
+    {ingest}:view:<32 bytes>     string   session and content, 16 bytes each → hour of the earliest play;
+                                          gone after view_memory_s
+    {ingest}:viewers:<content>   zset     session (16 bytes), scored by the end of its lease (epoch s);
+                                          content: uuid text; gone soon after the last lease
+    {ingest}:live                zset     content (uuid text), scored by the end of its last lease (epoch s) or later
+    {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
+
+A session's string: mask u8 (1 state by sequence · 2 sign of life by sequence · 4 state by time · 8 sign of life by time
+· 16 is in a set of viewers), for each of the first four bits a register of 41 bytes (`sign.REGISTER`), for the fifth
+the content (16 bytes) of that set, then event ids (their last 8 bytes each, the latest 32) of signs without a sequence.
+Little-endian.
+"""
+
+from uuid import UUID
+
+TAG = "{ingest}:"
+REGISTRATION = TAG + "registration"
+POSITIONS = TAG + "positions"
+TOTALS = TAG + "totals"
+LIVE = TAG + "live"
+
+HOUR_US = 3_600 * 1_000_000
+VIEWS_KEPT_HOURS = 31 * 24
+"""The longest span that hotness asks for is 30 days; a play before this is remembered as a view and counted nowhere."""
+
+
+def views(hour: int) -> str:
+    """Views of every content in an hour, counted from 1970 UTC."""
+    return f"{TAG}views:{hour}"
+
+
+def view(session: UUID, content: UUID) -> bytes:
+    """The hour of one view."""
+    return f"{TAG}view:".encode() + session.bytes + content.bytes
+
+
+def session(session: UUID) -> bytes:
+    """What is known of a session."""
+    return f"{TAG}session:".encode() + session.bytes
+
+
+def viewers(content: UUID) -> str:
+    """The sessions that watch a content, by the end of their leases."""
+    return f"{TAG}viewers:{content}"
+
+
+def hour_of(time_us: int) -> int:
+    """Hours since 1970 UTC of a time in microseconds since then."""
+    return time_us // HOUR_US

@@ -1,0 +1,221 @@
+"""What a batch of frames says about views and sessions, one entry each: Redis works by session, not by event. Pure.
+
+A sign of life or of a state becomes a register: (order, rank, content, -base_us, time_us). Of two registers the greater
+one, as tuples compare, is the newer: by order (the sequence, or the corrected time where there is none); of an event
+that came twice, the one received first. `base_us` is where its lease begins: the corrected time, at most its receipt,
+at most now. `apply.lua` goes on from there with what Redis remembers, by the same comparison.
+"""
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
+from ingest.spool.frame import Frame
+from ingest.tuple import CLOCK_TOLERANCE_US, POSTGRES_EPOCH_US
+from storage.redis.key import HOUR_US
+from storage.sink import Slice
+
+LIFE: Final = 0
+PLAY: Final = 1
+PAUSE: Final = 2
+END: Final = 3
+RANKS: Final = {
+    b"play": PLAY,
+    b"heartbeat": LIFE,
+    b"seek": LIFE,
+    b"buffering": LIFE,
+    b"quality_change": LIFE,
+    b"pause": PAUSE,
+    b"stop": END,
+    b"completed": END,
+}
+"""At the same moment the end outranks the pause and the pause the play: players report both within a millisecond."""
+
+BY_SEQUENCE: Final = 0
+BY_TIME: Final = 2
+STATE: Final = 0
+"""Slots of a session's registers: BY_… + STATE, or + ALIVE."""
+ALIVE: Final = 1
+
+VIEW: Final = Struct("<32si")
+"""Session and content · hour."""
+SESSION: Final = Struct("<16sBB")
+"""Session · which of the four slots follow, as bits, and SINGLE · how many event ids (last 8 bytes each) follow."""
+SINGLE: Final = 16
+"""One sign, which moves nothing when its event id is known."""
+REGISTER: Final = Struct("<dBd16sd")
+"""Order · rank · base_us · content · time_us."""
+POSITION: Final = Struct("<32sdd")
+"""Incarnation · position before · position behind."""
+
+ENTRIES_MAX: Final = 1_000
+"""Views and sessions of one script call, one frame more at most: it holds Redis for some 10 ms, at worst 20."""
+
+Register = tuple[int, int, bytes, int, int]
+Slots = list[Register | None]
+EventIds = list[bytes]
+IDS_MAX: Final = 32
+"""Event ids remembered of a session."""
+
+
+class UnknownSchema(Exception):
+    """Frames of a newer gateway: nothing is dropped, nothing is read."""
+
+
+class Batch(NamedTuple):
+    """What one script call does."""
+
+    positions: bytes
+    """POSITION, one behind the other."""
+    views: bytes
+    """VIEW, one behind the other; each session and content once."""
+    sessions: bytes
+    """SESSION with its registers, one behind the other."""
+    rows: int
+    signals: int
+    tests: int
+    """Of rows and signals, those in no number."""
+    frames: int
+
+
+def _shapes(tail: str) -> list[Struct]:
+    """By the length of event_type: end of event id, content, session, occurred, received, event_type, test, `tail`."""
+    return [Struct(f">14x8s4x16s4x16s4xq4xq4x{length}s4xB{tail}") for length in range(51)]
+
+
+_WITH_SENT: Final = _shapes("i q i q")  # sent_at's length and value, sequence's length and value
+_WITHOUT_SENT: Final = _shapes("i i q")
+
+
+class Gathering:
+    """Signs of frames, coalesced. `now_us` is the time of reading; a sign older than `memory_us` moves no session."""
+
+    def __init__(self, now_us: int, memory_us: int) -> None:
+        self.views: dict[bytes, int] = {}
+        """Session and content → hour of the earliest play."""
+        self.sessions: dict[bytes, Slots] = {}
+        self.ids: dict[bytes, EventIds] = {}
+        """Session → ids of its signs without a sequence."""
+        self.single: list[tuple[bytes, int, bytes, Register]] = []
+        """Signs that must not be coalesced, as only Redis knows whether they were seen: session, rank, id, register."""
+        self.rows = self.signals = self.tests = self.frames = 0
+        self._now_us = now_us
+        self._oldest_us = now_us - memory_us
+
+    @property
+    def entries(self) -> int:
+        return len(self.views) + len(self.sessions) + len(self.single)
+
+    def add(self, frame: Frame) -> None:
+        """Take a frame in. Raises UnknownSchema."""
+        self.frames += 1
+        if frame.kind == KIND_PLAYBACK:
+            self.rows += frame.count
+        elif frame.kind == KIND_SIGNAL:
+            self.signals += frame.count
+        else:
+            return
+        if frame.schema != SCHEMA_PLAYBACK:
+            raise UnknownSchema(f"schema {frame.schema}, this gateway reads {SCHEMA_PLAYBACK}")
+        rows, views, sessions, now_us, oldest_us = frame.rows, self.views, self.sessions, self._now_us, self._oldest_us
+        begin = 0
+        for end in frame.ends:
+            event, content, session, time_us, received_us, event_type, test, sent_length, sent_us, length, sequence = (
+                _WITH_SENT[rows[begin + 89]].unpack_from(rows, begin)
+            )
+            broken = False
+            if sent_length != 8:
+                *_, length, sequence = _WITHOUT_SENT[rows[begin + 89]].unpack_from(rows, begin)
+            elif not -CLOCK_TOLERANCE_US <= received_us - sent_us <= CLOCK_TOLERANCE_US:
+                time_us = received_us - (sent_us - time_us)
+                broken = True
+            begin = end
+            if test:
+                self.tests += 1
+                continue
+            rank = RANKS.get(event_type)
+            if rank is None:
+                continue
+            time_us += POSTGRES_EPOCH_US
+            if rank == PLAY:
+                hour = time_us // HOUR_US
+                key = session + content
+                if hour < views.get(key, hour + 1):
+                    views[key] = hour
+            if time_us < oldest_us:
+                continue
+            base_us = min(time_us, received_us + POSTGRES_EPOCH_US, now_us)
+            if length == 8:
+                slot, register = BY_SEQUENCE, (sequence, rank, content, -base_us, time_us)
+            else:
+                slot, register = BY_TIME, (time_us, rank, content, -base_us, time_us)
+                if broken:
+                    self.single.append((session, rank, event, register))
+                    continue
+                self.ids.setdefault(session, []).append(event)
+            slots = sessions.get(session)
+            if slots is None:
+                slots = sessions[session] = [None, None, None, None]
+            place(slots, slot, rank, register)
+
+    def batch(self, positions: Sequence[tuple[str, int, int]]) -> Batch:
+        """Packed for the script, which moves `positions`: incarnation, before, behind."""
+        parts = []
+        for session, slots in self.sessions.items():
+            parts.append(_packed(session, slots, 0, self.ids.get(session, [])))
+        for session, rank, event, register in self.single:
+            slots = [None, None, None, None]
+            place(slots, BY_TIME, rank, register)
+            parts.append(_packed(session, slots, SINGLE, [event]))
+        return Batch(
+            b"".join([POSITION.pack(name.encode("ascii"), before, behind) for name, before, behind in positions]),
+            b"".join([VIEW.pack(key, hour) for key, hour in self.views.items()]),
+            b"".join(parts),
+            self.rows,
+            self.signals,
+            self.tests,
+            self.frames,
+        )
+
+
+def place(slots: Slots, slot: int, rank: int, register: Register) -> None:
+    """Put a register where it is the newest: a play is a state and a sign of life."""
+    if rank != LIFE:
+        known = slots[slot]
+        if known is None or register > known:
+            slots[slot] = register
+    if rank <= PLAY:
+        known = slots[slot + ALIVE]
+        if known is None or register > known:
+            slots[slot + ALIVE] = register
+
+
+def _packed(session: bytes, slots: Slots, mask: int, ids: EventIds) -> bytes:
+    parts = [b""]
+    for slot, register in enumerate(slots):
+        if register is not None:
+            order, rank, content, base_us, time_us = register
+            mask |= 1 << slot
+            parts.append(REGISTER.pack(order, rank, -base_us, content, time_us))
+    ids = ids[-IDS_MAX:]
+    parts[0] = SESSION.pack(session, mask, len(ids))
+    return b"".join(parts + ids)
+
+
+def batches(slices: Sequence[Slice], now_us: int, memory_us: int) -> Iterator[Batch]:
+    """Batches that together do what the slices say, cut between frames. UnknownSchema comes with the batch it is in."""
+    gathering = Gathering(now_us, memory_us)
+    positions: list[tuple[str, int, int]] = []
+    for piece in slices:
+        begin = piece.begin
+        for frame in piece.frames:
+            gathering.add(frame)
+            if gathering.entries >= ENTRIES_MAX:
+                yield gathering.batch([*positions, (piece.incarnation, begin, frame.sequence + 1)])
+                begin = frame.sequence + 1
+                gathering, positions = Gathering(now_us, memory_us), []
+        if piece.state.sequence > begin:
+            positions.append((piece.incarnation, begin, piece.state.sequence))
+    if positions:
+        yield gathering.batch(positions)
