@@ -5,10 +5,10 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 FRAME_SIZE_MAX_BYTES = 32 * MIB
-"""Largest frame on disk. 1,000 events of 2 KiB metadata and full columns are under 8 MiB; the rest is room for settings."""
+"""Largest frame on disk. 1,000 events of 2 KiB metadata and full columns are under 8 MiB; the rest is for settings."""
 
 SEGMENT_SIZE_BYTES = 64 * MIB
-"""A segment is sealed once it passes this: small enough to free disk in steps, large enough that fsyncs of directories are rare."""
+"""A segment is sealed once it passes this: small enough to free disk in steps, large enough to seal seldom."""
 
 ERRORS_SHOWN_MAX = 100
 """Refused events named in one answer (DESIGN §3); all of them are counted."""

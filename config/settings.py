@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from config.limits import GIB, KIB, MIB
+from config.limits import FRAME_SIZE_MAX_BYTES, GIB, KIB, MIB
 
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
@@ -74,7 +74,9 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     months_ahead: Positive = 3
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
-    fingerprints_max: Positive = 1_000_000  # ids remembered to suspect a duplicate before COPY does; about 60 bytes each
+    fingerprints_max: Positive = (
+        1_000_000  # ids remembered, to suspect duplicates before COPY does; 60 bytes each
+    )
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +87,9 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     batch_interval_ms: NotNegative = 100  # counts are right to within seconds; larger calls cost less an event
     heartbeat_s: Positive = 10  # what players are told to send
     lease_factor: Annotated[float, Meta(gt=1)] = 2.5  # of the heartbeat interval: one lost beacon ends no session
-    view_memory_s: Positive = 35 * 86_400  # how long a view is remembered, so that a resend is no second view: the door limit
+    view_memory_s: Positive = (
+        35 * 86_400
+    )  # how long a view is remembered: the door limit, so no resend counts twice
 
 
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,6 +123,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("http.decoded_max_bytes is below http.body_max_bytes")
         if self.http.inflight_max_bytes < self.http.body_max_bytes:
             raise ValueError("http.inflight_max_bytes is below http.body_max_bytes: no request would be admitted")
+        if self.http.decoded_max_bytes > FRAME_SIZE_MAX_BYTES // 2:  # a row is not much longer than its JSON
+            raise ValueError(f"http.decoded_max_bytes is above {FRAME_SIZE_MAX_BYTES // 2}: it would not fit a frame")
 
 
 PREFIX = "INGEST_"

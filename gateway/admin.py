@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
+from msgspec import to_builtins
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,10 +17,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector as MetricsCollector
 
 from gateway.collecting import spool_is_full
+from gateway.spool_upkeep import READERS
 from ingest.answer import refusal
 from ingest.spool.disk import FileDisk
 from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
+from storage import reader_status
+from storage.reader_status import ReaderStatus
 
 if TYPE_CHECKING:
     from gateway.supervisor import Supervisor
@@ -58,13 +62,9 @@ class Admin:
         finally:
             await runner.cleanup()
 
-    def reader_status(self, reader: str) -> dict[str, Any] | None:
-        """What a reader wrote last about itself; None when it has not, or its file is damaged."""
-        try:
-            status: dict[str, Any] = orjson.loads((self._data.run / f"{reader}.json").read_bytes())
-        except (OSError, orjson.JSONDecodeError):
-            return None
-        return status
+    def reader_statuses(self) -> dict[str, ReaderStatus | None]:
+        """What every reader wrote last about itself; None where it has not."""
+        return {reader: reader_status.read(self._data.root, reader) for reader in READERS}
 
     async def _livez(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -90,10 +90,13 @@ class Admin:
 
     def _status(self) -> dict[str, Any]:
         not_ready = self._not_ready()
-        readers = [self.reader_status(reader) or {"reader": reader, "state": "starting"} for reader in ("postgres", "redis")]
         now_us = time.time_ns() // 1_000
-        for reader in readers:
-            reader["age_s"] = round((now_us - reader["at_us"]) / 1e6, 1) if "at_us" in reader else None
+        readers: list[dict[str, Any]] = [
+            {"reader": reader, "state": "starting"}
+            if status is None
+            else to_builtins(status) | {"age_s": round((now_us - status.at_us) / 1e6, 1)}
+            for reader, status in self.reader_statuses().items()
+        ]
         return {
             "version": self._version,
             "ready": not not_ready,
@@ -131,7 +134,9 @@ class _Own(MetricsCollector):
 
     def collect(self) -> list[Metric]:
         status, spool = self._status, self._status["spool"]
-        restarts = CounterMetricFamily("ingest_child_restarts", "Child processes started again.", labels=["role", "index"])
+        restarts = CounterMetricFamily(
+            "ingest_child_restarts", "Child processes started again.", labels=["role", "index"]
+        )
         for process in status["processes"]:
             restarts.add_metric([process["role"], str(process["index"])], process["restarts"])
         up = GaugeMetricFamily("ingest_reader_up", "1 while a reader delivers.", labels=["reader"])
@@ -159,7 +164,8 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
     except web.HTTPException as error:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "invalid_http")
         answer = refusal(error.status, code, error.reason or "")
-        return web.Response(status=answer.status, body=answer.body, content_type="application/json")
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
 
 
 def directory_bytes(path: Path) -> int:

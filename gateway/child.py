@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from prometheus_client.multiprocess import mark_process_dead
 
 from gateway.role import Orders
 from storage.backoff import delay_s
@@ -52,13 +53,13 @@ class Child:
         """Keep the place filled until `stop`."""
         attempt = 0
         loop = asyncio.get_running_loop()
-        while not self._stopping:
+        while True:
             await self._before()
             started_s = loop.time()
             code = await self._live()
             self.ready.clear()
             if self._stopping:
-                break
+                return
             self.restarts += 1
             attempt = 0 if loop.time() - started_s >= STEADY_S else attempt + 1
             pause_s = min(delay_s(attempt, random.random), 5.0)
@@ -107,4 +108,7 @@ class Child:
                     log.info("child_ready", child=self.role, index=self.index, pid=process.pid)
         except (ConnectionError, ValueError):  # it died before it read its orders
             pass
-        return await process.wait()
+        code = await process.wait()
+        # its counters stay in the sum; what it said of the moment (up, lag, in flight) is true no more
+        mark_process_dead(process.pid, str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        return code

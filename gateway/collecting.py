@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import Settings, SpoolSettings
 from gateway.layout import DataDir
 from ingest.clock import SystemClock
@@ -24,6 +26,15 @@ PRESSURE_INTERVAL_S = 1.0
 DRAIN_TIMEOUT_S = 10.0
 """How long requests in flight may take after a SIGTERM."""
 BACKLOG = 4096
+SWITCH_INTERVAL_S = 0.001
+"""How long the commit thread may wait for the interpreter while requests are decoded: part of every answer's time."""
+OPEN_SHARE = 0.25
+"""Of the quota, what all open segments may hold: they stay when all is delivered, and must not fill the spool."""
+
+
+def segment_size_bytes(settings: Settings) -> int:
+    """When a collector seals its segment: SEGMENT_SIZE_BYTES, less where the quota is small."""
+    return min(SEGMENT_SIZE_BYTES, max(1, int(settings.spool.quota_bytes * OPEN_SHARE) // settings.workers))
 
 
 def spool_is_full(spool: Path, disk: FileDisk, settings: SpoolSettings) -> bool:
@@ -42,8 +53,9 @@ async def run(
     ready: Callable[[], None],
 ) -> None:
     """Until `stop`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     disk, clock = FileDisk(), SystemClock()
-    appender = Appender(data.spool, disk, clock, settings.spool)
+    appender = Appender(data.spool, disk, clock, settings.spool, segment_size_bytes=segment_size_bytes(settings))
     appender.start()
     collector = Collector(settings, appender, clock)
     admission, tally = collector.admission, collector.tally

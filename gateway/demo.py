@@ -118,8 +118,8 @@ class Demo:
                 return 0
             await self._watch()
             return await self._conclude()
-        except ProductFailed as failed:
-            self.screen.say(f"The gateway did not hold: {failed}")
+        except (ProductFailed, OSError, asyncpg.PostgresError, redis.RedisError) as failed:
+            self.screen.say(f"The gateway did not hold: {failed or repr(failed)}")
             return 1
         finally:
             self.screen.say("Stopping …")

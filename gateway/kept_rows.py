@@ -6,7 +6,7 @@ from gateway.layout import DataDir
 from gateway.report import Report
 from gateway.spool_commands import frames, segments
 from ingest import tuple as copy_tuple
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_PLAYBACK
+from ingest.batch import KIND_PLAYBACK
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
 from ingest.spool.incarnation import State
@@ -22,12 +22,13 @@ class Kept:
     def __init__(self, data: DataDir) -> None:
         self._data = data
         self._disk = FileDisk()
-        self._raw: list[tuple[bytes, bool]] = []
+        self._read: dict[str, int] = {}
+        """Incarnation → the position up to which its rows were given to the store."""
         self._dead = {copy_tuple.event_key(b64decode(letter.tuple)) for letter in dead_letter.read(data.root)}
         self.whole = True
-        """Whether every row the store was ever given is still here."""
+        """Whether every row the store was ever given is still here; known after `load`."""
         self.rows: dict[bytes, set[int]] = {}
-        """event_key → hashes of the tuples that were sent under it, in the form in which they are stored."""
+        """event_key → hashes of the tuples that were sent under it, in the form in which they are stored; by `load`."""
 
     def check(self, position: StoredPosition, report: Report) -> None:
         """The equation of one incarnation at the store's position, against the spool's running totals."""
@@ -36,7 +37,7 @@ class Kept:
         if booked != totals.rows:
             report.differs("equation", name, f"{totals.rows} rows read, {booked} booked")
         if totals.unaccounted:
-            report.differs("equation", name, f"{totals.unaccounted} rows were read and never written, without damage to explain it")
+            report.differs("equation", name, f"{totals.unaccounted} rows were read and not written")
         state = self._state(name, position.sequence, report)
         if state is not None:
             for field_name, value in state.totals._asdict().items():
@@ -50,29 +51,43 @@ class Kept:
         sums["quarantined"] = sums.get("quarantined", 0) + totals.quarantined.rows
 
     def check_unknown(self, known: set[str], report: Report) -> None:
-        """Incarnations that the store has not heard of: all of it is still to be delivered, unless segments are gone."""
+        """Incarnations that the store has not heard of: still to be delivered, unless segments are gone."""
         for name in incarnations(self._disk, self._data.spool):
             if name not in known:
                 self._state(name, 0, report)
         for name in self._disk.list(self._data.spool / TOMBSTONES):
-            if name not in known:
+            ending = None if name in known else read_ending(self._disk, self._data.spool / TOMBSTONES / name)
+            if ending is not None and ending.sequence:  # one that ended empty never had a position
                 report.differs("position", name, "the store has lost its position; its segments are gone")
 
-    def settle(self, repairs: dict[tuple[bytes, int], int]) -> None:
-        """Bring the rows into the form in which they are stored."""
-        for row, broken in self._raw:
-            if broken:
-                settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
-                if settled_us is not None:
-                    stored = (settled_us - copy_tuple.POSTGRES_EPOCH_US).to_bytes(8, "big", signed=True)
-                    row = row[:66] + stored + row[74:]
-            key = copy_tuple.event_key(row)
-            if key not in self._dead:
-                self.rows.setdefault(key, set()).add(copy_tuple.row_hash(row))
-        self._raw.clear()
+    def load(self, repairs: dict[tuple[bytes, int], int]) -> None:
+        """Read the rows, in the form in which they are stored; only once something differs, for they may be many.
+
+        A repaired time holds for every row that was sent under the raw one, also by a clock that was right again.
+        """
+        for name, until in self._read.items():
+            first = None
+            for path in segments(self._data, name):
+                for _, found in frames(path):
+                    if isinstance(found, str):
+                        continue
+                    first = found.sequence if first is None else first
+                    if found.sequence < until and found.kind == KIND_PLAYBACK:
+                        for row in found.tuples():
+                            self._add(row, repairs)
+            if first != 0 and until:
+                self.whole = False
+
+    def _add(self, row: bytes, repairs: dict[tuple[bytes, int], int]) -> None:
+        settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
+        if settled_us is not None:
+            row = copy_tuple.with_occurred_at(row, settled_us)
+        key = copy_tuple.event_key(row)
+        if key not in self._dead:
+            self.rows.setdefault(key, set()).add(copy_tuple.row_hash(row))
 
     def _state(self, name: str, sequence: int, report: Report) -> State | None:
-        """The spool's state at a position; its kept rows below it are remembered, its frames above it counted."""
+        """The spool's state at a position; its frames above it are counted."""
         directory = self._data.spool / name
         tombstone = read_ending(self._disk, self._data.spool / TOMBSTONES / name)
         if tombstone is not None and not directory.exists():
@@ -90,7 +105,7 @@ class Kept:
             state = reader.state
             report.in_spool += max(reader.durable() - sequence, 0)
             reader.close()
-            self._remember(name, sequence)
+            self._read[name] = sequence
         except SegmentsGone as gone:
             self.whole = False
             ending = read_ending(self._disk, directory / ENDED)
@@ -98,18 +113,3 @@ class Kept:
                 report.differs("position", name, f"the store is at {sequence}, the spool begins at {gone.first}")
             return None
         return State(state.sequence, state.totals, dict(state.months), state.rejected_by_code)
-
-    def _remember(self, name: str, until: int) -> None:
-        first = None
-        for path in segments(self._data):
-            if path.parent.name != name:
-                continue
-            for _, found in frames(path):
-                if isinstance(found, str):
-                    continue
-                first = found.sequence if first is None else first
-                if found.sequence < until and found.kind == KIND_PLAYBACK:
-                    broken = bool(found.flags & FLAG_CLOCK_BROKEN)
-                    self._raw += [(row, broken) for row in found.tuples()]
-        if first:
-            self.whole = False

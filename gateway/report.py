@@ -1,5 +1,6 @@
 """What `verify` found, for machines and for people."""
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -61,8 +62,7 @@ def as_json(report: Report) -> str:
 
 def as_text(report: Report) -> str:
     """For people."""
-    totals = {name: 0 for name in ("received", "stored", "duplicate", "signals", "duplicates", "rejected", "dead", "quarantined")}
-    totals |= report.totals
+    totals = Counter(report.totals)
     lines = [
         f"received    {totals['received']:>12,}  events, up to the store's position",
         f"= stored    {totals['stored']:>12,}",
@@ -72,7 +72,10 @@ def as_text(report: Report) -> str:
         f"+ dead      {totals['dead']:>12,}",
         f"+ quarantined {totals['quarantined']:>10,}",
         f"in spool    {report.in_spool:>12,}  frames still to be delivered",
-        *(f"{month}     {m['in_table']:>12,}  rows in the table, {m['stored']:,} stored" for month, m in report.months.items()),
+        *(
+            f"{month}     {m['in_table']:>12,}  rows in the table, {m['stored']:,} stored"
+            for month, m in report.months.items()
+        ),
     ]
     if report.views is not None:
         lines.append(f"views       {report.views:>12,}  by the tables and by Redis")

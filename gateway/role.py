@@ -1,4 +1,4 @@
-"""One child process of the gateway: `python -m gateway.role ROLE`, its orders as JSON on standard input, "ready" on standard output.
+"""One child process of the gateway: `python -m gateway.role ROLE`, orders as JSON on its input, "ready" on its output.
 
 Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis).
 """
@@ -93,6 +93,6 @@ if __name__ == "__main__":
     logs.configure(given.role, given.settings.log.level)
     try:
         uvloop.run(main(given))
-    except Exception:  # our own bug: told in the log as everything else, then the supervisor starts this role again
+    except Exception:  # noqa: BLE001  our own bug: told in the log as everything else, then the supervisor starts this role again
         structlog.get_logger().exception("role_failed")
         sys.exit(1)

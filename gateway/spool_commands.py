@@ -14,16 +14,19 @@ from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
 from ingest.spool.frame import Frame
+from ingest.spool.incarnation import WATERMARK
 from ingest.spool.recovery import incarnations
 
 Echo = Callable[[str], Any]
 KINDS = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
 
 
-def segments(data: DataDir) -> Iterator[Path]:
-    """Every segment, by incarnation and base sequence."""
+def segments(data: DataDir, incarnation: str = "") -> Iterator[Path]:
+    """Every segment, by incarnation and base sequence; only of those whose name begins with `incarnation`."""
     disk = FileDisk()
     for name in sorted(incarnations(disk, data.spool)):
+        if not name.startswith(incarnation):
+            continue
         for file in disk.list(data.spool / name):
             if segment.base_of(file) is not None:
                 yield data.spool / name / file
@@ -31,9 +34,15 @@ def segments(data: DataDir) -> Iterator[Path]:
 
 def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
     """Offset and frame, or what is wrong there. A torn tail of an open segment is not wrong: it is being written."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:  # sealed or removed since it was listed
+    seed = frame.seed_of(path.parent.name)
+    content = b""
+    for name in (path, path.with_suffix(segment.SEALED)):  # sealed since it was listed, or removed
+        try:
+            content = name.read_bytes()
+            break
+        except FileNotFoundError:
+            continue
+    else:
         return
     try:
         _, at = segment.decode(content)
@@ -42,9 +51,9 @@ def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
         at = 0
     while at < len(content):
         try:
-            found, after = frame.decode(content, at)
+            found, after = frame.decode(content, at, seed)
         except frame.TornFrame as error:
-            following = frame.find_next(content, (at + 8) // 8 * 8)
+            following = frame.find_next(content, (at + 8) // 8 * 8, seed)
             if following is None and path.suffix == segment.OPEN:
                 return
             yield at, f"{error} ({(following or len(content)) - at} bytes)"
@@ -58,9 +67,7 @@ def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
 
 def schema_ids(data: DataDir) -> frozenset[int]:
     """Schema ids of the frames in the spool."""
-    return frozenset(
-        found.schema for path in segments(data) for _, found in frames(path) if not isinstance(found, str)
-    )
+    return frozenset(found.schema for path in segments(data) for _, found in frames(path) if not isinstance(found, str))
 
 
 def status(data: DataDir, echo: Echo) -> None:
@@ -91,35 +98,55 @@ def status(data: DataDir, echo: Echo) -> None:
 
 
 def verify(data: DataDir, echo: Echo) -> bool:
-    """Whether every frame is whole; what is not is named by file and offset."""
+    """Whether every frame that was promised is there and whole; what is not is named by file and offset."""
     whole = damaged = 0
-    for path in segments(data):
+    disk = FileDisk()
+    for name in sorted(incarnations(disk, data.spool)):
+        promised = _promised(disk, data.spool / name)
         expected: int | None = None
-        for at, found in frames(path):
-            place = f"{path.relative_to(data.root)} at {at}"
-            if isinstance(found, str):
-                damaged += 1
-                echo(f"damaged: {place}: {found}")
-                continue
-            whole += 1
-            if expected is not None and found.sequence != expected:
-                damaged += 1
-                echo(f"missing: {place}: sequence {found.sequence} follows {expected - 1}")
-            totals = found.totals
-            if totals.received != totals.rows + totals.signals + totals.duplicates + totals.rejected:
-                damaged += 1
-                echo(f"unequal: {place}: {totals}")
-            expected = found.sequence + 1
+        for path in segments(data, name):
+            expected = segment.base_of(path.name) if expected is None else expected  # what was before it is delivered
+            for at, found in frames(path):
+                place = f"{path.relative_to(data.root)} at {at}"
+                if isinstance(found, str):
+                    damaged += 1
+                    echo(f"damaged: {place}: {found}")
+                    continue
+                whole += 1
+                if expected is not None and found.sequence != expected:
+                    damaged += 1
+                    echo(f"missing: {place}: sequence {found.sequence} follows {expected - 1}")
+                totals = found.totals
+                if totals.received != totals.rows + totals.signals + totals.duplicates + totals.rejected:
+                    damaged += 1
+                    echo(f"unequal: {place}: {totals}")
+                expected = found.sequence + 1
+        if expected is not None and expected < promised:
+            damaged += 1
+            echo(f"missing: {name}: it ends before sequence {expected}, {promised} were acknowledged")
     echo(f"{whole} frames whole, {damaged} places damaged")
     return damaged == 0
+
+
+def _promised(disk: FileDisk, directory: Path) -> int:
+    """How many frames this incarnation acknowledged, as far as it says."""
+    ending = read_ending(disk, directory / ENDED)
+    if ending is not None:
+        return ending.sequence
+    try:
+        watermark = disk.watermark(directory / WATERMARK)
+    except (FileNotFoundError, ValueError):
+        return 0
+    try:
+        return watermark.sequence
+    finally:
+        watermark.close()
 
 
 def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None:
     """A JSON object a frame, its events decoded; bytes that are no event as base64."""
     left = limit if limit is not None else -1
-    for path in segments(data):
-        if not path.parent.name.startswith(incarnation):
-            continue
+    for path in segments(data, incarnation):
         for at, found in frames(path):
             if left == 0:
                 return

@@ -65,6 +65,6 @@ class Stores:
             log.error("embedded_server_died", server=type(server).__name__, code=code)
             try:
                 await server.start()
-            except Exception as error:  # whatever it is, the spool goes on, and the next try comes
+            except Exception as error:  # noqa: BLE001  whatever it is, the spool goes on, and the next try comes
                 log.error("embedded_server_start_failed", server=type(server).__name__, error=str(error))
                 await asyncio.sleep(RESTART_PAUSE_S)

@@ -1,7 +1,7 @@
-"""The supervisor: owns the data directory and the listening sockets, starts stores and children, keeps them, tells of them.
+"""The supervisor: owns the data directory and the listening sockets, starts stores and children, keeps and tells of them.
 
-A collector that dies is started again and loses nothing that was acknowledged; a reader that dies goes on at its store's position;
-when the supervisor dies, its children and the embedded stores die with it.
+A collector that dies is started again and loses nothing that was acknowledged; a reader that dies goes on at its store's
+position; when the supervisor dies, its children and the embedded stores die with it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import structlog
 
 from config.limits import START_PATIENCE_S
 from config.settings import Settings, SettingsError
-from gateway import jobs
+from gateway import schema_upkeep, spool_upkeep
 from gateway.admin import Admin
 from gateway.child import Child
 from gateway.layout import DataDir
@@ -82,8 +82,13 @@ class Supervisor:
         self.data.clear_run()
         (self.data.run / "pid").write_text(f"{os.getpid()}\n")
         patience_s = START_PATIENCE_S if unclean else 0.0
-        http = await listen_patiently(self.settings.http.host, self.settings.http.port, patience_s)
-        admin = await listen_patiently(self.settings.admin.host, self.settings.admin.port, patience_s)
+        try:
+            http = await listen_patiently(self.settings.http.host, self.settings.http.port, patience_s)
+            admin = await listen_patiently(self.settings.admin.host, self.settings.admin.port, patience_s)
+        except SettingsError:
+            if not unclean:  # nothing was begun, so the next start has nobody to wait for
+                (self.data.run / "pid").unlink()
+            raise
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop.set)
@@ -108,17 +113,19 @@ class Supervisor:
                 raise result
 
     async def _work(self, http: socket.socket, admin_socket: socket.socket, patience_s: float) -> None:
-        await asyncio.gather(self._stores.start(), jobs.recover_spool(self.data, patience_s))
+        await asyncio.gather(self._stores.start(), spool_upkeep.recover_all(self.data, patience_s))
         if self._embedded:
-            await jobs.prepare_schema(self._stores.postgres_url, self.settings)
+            await schema_upkeep.prepare(self._stores.postgres_url, self.settings, self.data)
         self.children = self._make_children(http)
         admin = Admin(self)
         async with asyncio.TaskGroup() as running:
             for child in self.children:
                 running.create_task(child.run())
             running.create_task(self._stores.keep_alive())
-            running.create_task(jobs.keep_schema(lambda: self._stores.postgres_url, self.settings, self.schema_prepared))
-            running.create_task(jobs.keep_spool(self.data, self.settings, admin.reader_status))
+            running.create_task(
+                schema_upkeep.keep(lambda: self._stores.postgres_url, self.settings, self.data, self.schema_prepared)
+            )
+            running.create_task(spool_upkeep.keep(self.data, self.settings, admin.reader_statuses))
             running.create_task(admin.serve(admin_socket))
             for child in self.children:
                 await child.ready.wait()
@@ -159,7 +166,7 @@ class Supervisor:
             )
 
         async def recover() -> None:
-            await jobs.recover_spool(self.data, 0)
+            await spool_upkeep.recover_all(self.data, 0)
 
         async def nothing() -> None:
             return

@@ -1,9 +1,9 @@
 """`verify`: the equation of DESIGN §2 at one position, and against the tables and the counters.
 
-For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with them:
-`received = stored + duplicate + signal + rejected + dead + quarantined`, and for every month the rows in the table must be
-those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named as far back as
-segments are kept; beyond that, the month.
+For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with
+them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table must
+be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named as far
+back as segments are kept; beyond that, the month.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,8 @@ from ingest import tuple as copy_tuple
 from ingest.spool.frame import MASK
 from live import views
 from storage.postgres.audit import Audit, StoredPosition
-from storage.redis import key
 from storage.redis.connection import connect, translated
+from storage.redis.key import POSITIONS
 from storage.sink import StoreError
 
 VIEW_WINDOW = timedelta(days=30)
@@ -41,7 +41,6 @@ async def verify(settings: Settings, data: DataDir, postgres_url: str, redis_url
             for position in positions:
                 kept.check(position, report)
             kept.check_unknown({position.incarnation for position in positions}, report)
-            kept.settle(await audit.repairs())
             await _months(audit, positions, kept, report)
             since = datetime.now(UTC) - VIEW_WINDOW
             stored_views = await audit.views(settings.door.skew_s, since)
@@ -76,8 +75,12 @@ async def _months(audit: Audit, positions: list[StoredPosition], kept: Kept, rep
         await audit.rows(month, add)
         report.months[month] = {"stored": rows, "in_table": count}
         if (count, hash_sum) != (rows, hashes):
+            if not kept.rows:
+                kept.load(await audit.repairs())
             await _name(audit, month, kept, report)
-            report.differs("month", month, f"stored {rows} rows with hash {hashes}, the table has {count} with {hash_sum}")
+            report.differs(
+                "month", month, f"stored {rows} rows with hash {hashes}, the table has {count} with {hash_sum}"
+            )
 
 
 async def _name(audit: Audit, month: str, kept: Kept, report: Report) -> None:
@@ -124,9 +127,9 @@ async def _views(
     client = connect(url)
     try:
         with translated():
-            found = await client.hgetall(key.POSITIONS)
+            found = await client.hgetall(POSITIONS)
             counts = await views.all_by_hour(client, int(datetime.now(UTC).timestamp() * 1e6))
-            again = await client.hgetall(key.POSITIONS)
+            again = await client.hgetall(POSITIONS)
     except StoreError as error:
         report.notes.append(f"counters: not compared: {error}")
         return

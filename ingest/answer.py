@@ -21,9 +21,7 @@ def verdicts(batch: Batch, *, minimal: bool = False, dry_run: bool = False) -> A
     if minimal and not batch.rejected and not dry_run:
         return Answer(204, b"")
     if not batch.rejected and not dry_run:
-        return Answer(
-            200, b'{"accepted":%d,"duplicates":%d,"rejected":0}' % (batch.accepted, batch.duplicates)
-        )
+        return Answer(200, b'{"accepted":%d,"duplicates":%d,"rejected":0}' % (batch.accepted, batch.duplicates))
     body: dict[str, Any] = {
         "accepted": batch.accepted,
         "duplicates": batch.duplicates,

@@ -38,7 +38,7 @@ class FrameBody(NamedTuple):
     """Sum of xxh3_64 of every tuple, modulo 2^64."""
 
 
-class EventError(NamedTuple):
+class EventError(Struct, frozen=True):
     """Why one event of a request was refused."""
 
     index: int

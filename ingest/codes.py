@@ -42,6 +42,7 @@ UNSUPPORTED_TYPE: Final = "unsupported_type"
 NO_IDENTITY: Final = "no_identity"
 TOO_OLD: Final = "too_old"
 TOO_NEW: Final = "too_new"
+TOO_MANY_VALUES: Final = "too_many_values"
 
 CODES: Final[tuple[Code, ...]] = (
     Code(0, INVALID_JSON, 400, "The text is not JSON (RFC 8259), or not UTF-8."),
@@ -64,6 +65,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(17, NO_IDENTITY, 400, "Without an event_id, sequence or position is required."),
     Code(18, TOO_OLD, 400, "The event is older than the door takes."),
     Code(19, TOO_NEW, 400, "The event lies too far in the future."),
+    Code(20, TOO_MANY_VALUES, 413, "The body holds too many values, known or unknown."),
 )
 
 BY_NAME: Final[dict[str, Code]] = {code.name: code for code in CODES}

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.client_exceptions import ClientError
 from aiohttp.http_exceptions import PayloadEncodingError
+from multidict import CIMultiDict
 
 from config.settings import Settings
 from ingest import cors
@@ -40,6 +41,21 @@ MEDIA_TYPES = {
 CODE_INDEX = {code.name: code.index for code in CODES}
 
 
+SERVER = "streamverse-ingest"
+"""Names the product, not its versions."""
+ORIGINS_REMEMBERED_MAX = 1_024
+
+
+class Origins(dict[str | None, CIMultiDict[str]]):
+    """Headers that every answer to an origin carries, made once an origin; bounded."""
+
+    def __missing__(self, origin: str | None) -> CIMultiDict[str]:
+        if len(self) >= ORIGINS_REMEMBERED_MAX:
+            self.clear()
+        made = self[origin] = CIMultiDict(cors.headers(origin) | {"Server": SERVER})
+        return made
+
+
 class Refusal(Exception):
     """The request ends here, with this answer."""
 
@@ -62,6 +78,7 @@ class Collector:
         self._limits = Limits.of(settings)
         self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
         self.tally = Tally()
+        self._cors = Origins()
 
     def protocol_factory(self) -> web.Server:
         """What a listening socket needs to make connections."""
@@ -69,22 +86,18 @@ class Collector:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         started_s = self._clock.monotonic_s()
-        path = request.path
+        known = request.path == EVENTS_PATH
         try:
-            if path != EVENTS_PATH:
-                raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
-            if request.method == "OPTIONS":
+            if known and request.method == "OPTIONS":
                 return web.Response(status=204, headers=cors.preflight(request.headers))
-            if request.method != "POST":
-                answer = refusal(405, "method_not_allowed", "Events are posted.")
-                raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
-            answer = await self._take(request)
+            answer = await self._take(request) if known and request.method == "POST" else _elsewhere(known)
         except Refusal as refused:
             answer = refused.answer
             self.tally.refused(refused.code)
-        self.tally.answered(path if path == EVENTS_PATH else "other", answer.status, self._clock.monotonic_s() - started_s)
-        headers = cors.headers(request.headers.get("Origin"))
-        headers.update(answer.headers)
+        self.tally.answered(EVENTS_PATH if known else "other", answer.status, self._clock.monotonic_s() - started_s)
+        headers = CIMultiDict(self._cors[request.headers.get("Origin")])
+        if answer.headers:
+            headers.update(answer.headers)
         if answer.status == 204:
             return web.Response(status=204, headers=headers)
         headers["Content-Type"] = "application/json"
@@ -94,11 +107,10 @@ class Collector:
         return response
 
     async def _take(self, request: web.BaseRequest) -> Answer:
-        media = MEDIA_TYPES.get(request.headers.get("Content-Type", "").partition(";")[0].strip().lower())
+        headers = request.headers
+        media = MEDIA_TYPES.get(headers.get("Content-Type", ""))
         if media is None:
-            message = "Send application/json, application/x-ndjson or text/plain."
-            answer = refusal(415, "unsupported_media_type", message, accepted=[name for name in MEDIA_TYPES if name])
-            raise Refusal(answer, "unsupported_media_type")
+            media = _media(headers["Content-Type"])
         length_bytes = request.content_length
         if (reason := self.admission.admit(length_bytes)) is not None:
             raise self._refused(reason)
@@ -107,9 +119,8 @@ class Collector:
                 raise self._refused(SPOOL_UNAVAILABLE)
             body = await self._read(request, media)
             received_at_us = self._clock.now_us()
-            query = request.query if request.query_string else {}
-            dry_run = query.get("dry_run") in ("1", "true")
-            country = request.headers.get(self._http.country_header) if self._http.country_header else None
+            dry_run = bool(request.query_string) and request.query.get("dry_run") in ("1", "true")
+            country = headers.get(self._http.country_header) if self._http.country_header else None
             try:
                 batch = decode(body, media, received_at_us, self._limits, country=country, dry_run=dry_run)
             except Undecodable as error:
@@ -128,7 +139,7 @@ class Collector:
         finally:
             self.admission.release(length_bytes)
         self.tally.batch(batch)
-        return verdicts(batch, minimal="return=minimal" in request.headers.get("Prefer", ""))
+        return verdicts(batch, minimal="return=minimal" in headers.get("Prefer", ""))
 
     async def _read(self, request: web.BaseRequest, media: str) -> bytes:
         """The body, inflated. Bytes beyond the caps are not kept in memory."""
@@ -150,7 +161,12 @@ class Collector:
                     received_bytes += len(chunk)
                     if received_bytes > self._http.body_max_bytes:
                         raise self._refused(BODY_TOO_LARGE)
-                    if received_bytes == len(chunk) and encoding is None and media == "text" and chunk[:2] == b"\x1f\x8b":
+                    if (
+                        received_bytes == len(chunk)
+                        and encoding is None
+                        and media == "text"
+                        and chunk[:2] == b"\x1f\x8b"
+                    ):
                         inflater = Inflater("gzip", self._http.decoded_max_bytes)
                     parts.append(inflater.feed(chunk))
             self.tally.body_bytes += received_bytes
@@ -167,7 +183,9 @@ class Collector:
         except CorruptBody as error:
             raise Refusal(refusal(400, "corrupt_encoding", str(error)), "corrupt_encoding") from None
         except TimeoutError:
-            answer = refusal(408, "body_timeout", "The body did not arrive in time.", timeout_s=self._http.body_timeout_s)
+            answer = refusal(
+                408, "body_timeout", "The body did not arrive in time.", timeout_s=self._http.body_timeout_s
+            )
             raise Refusal(answer, "body_timeout") from None
         except (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError) as error:
             raise Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http") from None
@@ -180,3 +198,21 @@ class Collector:
         if reason == DRAINING:
             answer = answer._replace(headers=(("Retry-After", "1"),))
         return Refusal(answer, reason)
+
+
+def _elsewhere(known: bool) -> Answer:
+    """Another path, or another method. Raises Refusal, always."""
+    if not known:
+        raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
+    answer = refusal(405, "method_not_allowed", "Events are posted.")
+    raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+
+
+def _media(content_type: str) -> str:
+    """The form of a body whose Content-Type has parameters or capitals. Raises Refusal for one that is not taken."""
+    media = MEDIA_TYPES.get(content_type.partition(";")[0].strip().lower())
+    if media is None:
+        message = "Send application/json, application/x-ndjson or text/plain."
+        answer = refusal(415, "unsupported_media_type", message, accepted=[name for name in MEDIA_TYPES if name])
+        raise Refusal(answer, "unsupported_media_type")
+    return media

@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 
 METHODS = "GET, POST, OPTIONS"
-HEADERS = (
-    "content-type, content-encoding, authorization, prefer, cmcd-request, cmcd-object, cmcd-status, cmcd-session"
-)
+HEADERS = "content-type, content-encoding, authorization, prefer, cmcd-request, cmcd-object, cmcd-status, cmcd-session"
 MAX_AGE_S = 7_200
 """Chromium's own ceiling; with 0 every POST has its own preflight."""
 

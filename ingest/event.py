@@ -42,10 +42,10 @@ A wrong JSON type is `invalid_type` for every field, an absent required one `mis
 *time*: RFC 3339 with an offset (`2026-11-22T20:00:00.123Z`, `…+02:00`; T and Z in either case; digits of the fraction
 beyond the sixth are dropped; second 60 is refused, no player's clock shows it), or an integer of milliseconds since
 1970. `occurred_at` must also lie in [received − door limit, received + 24 h] (`too_old`, `too_new`), unless `sent_at`
-shows the player's clock to be more than 5 minutes off: then any year of 1970–2100 is taken as sent (DESIGN §3).
+shows the player's clock to be more than 5 minutes off: then all of 1970–2100 is taken as sent (DESIGN §3).
 *uuid*: 8-4-4-4-12 or 32 hexadecimal digits in either case; no braces, no urn.
-*metadata*: decoded and encoded anew, so what is stored is JSON that every reader accepts: last of doubled keys, integers
-that 64 bits hold (signed or unsigned) and finite doubles, else `out_of_range`.
+*metadata*: decoded and encoded anew, so what is stored is JSON that every reader accepts: the last of doubled keys,
+integers that 64 bits hold (signed or unsigned) and finite doubles, else `out_of_range`.
 
 Values beyond the schema's lists (device `console`, quality `1440p`) are stored as sent: the world has more devices than
 the list. Any other field is ignored and counted.

@@ -1,10 +1,10 @@
 """The id of an event that came without one: a function of what the player sent and of nothing else.
 
 A resend in another request, to another node or a day later must meet the same row, so the id takes in neither
-received_at nor sent_at. It is a UUIDv5 (RFC 9562 §5.5): SHA-1 over NAMESPACE and this name, all numbers in network order
+received_at nor sent_at. It is a UUIDv5 (RFC 9562 §5.5): SHA-1 over NAMESPACE and this name, numbers in network order
 
     version u8 = 1 | owner_length u16 | owner | session_id 16 | sequence i64 (-1: absent)
-    | event_type_length u8 | event_type, ASCII | content_id 16 | occurred_at i64 (microseconds since 1970-01-01 UTC, raw)
+    | event_type_length u8 | event_type, ASCII | content_id 16 | occurred_at i64 (microseconds since 1970, UTC, raw)
     | position i32 (whole seconds, rounded down; -1: absent)
 
 `owner` is the owner of the API key: it stays when the key is rotated, and is empty until keys exist. Pure.

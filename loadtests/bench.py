@@ -121,6 +121,7 @@ def _figures(many: Measured, single: Measured, bare: Load, copied: BareCopy) -> 
         "latency_ms_p99": round(many.load.latency_ms(0.99), 2),
         "single_latency_ms_p50": round(single.load.latency_ms(0.5), 2),
         "single_latency_ms_p99": round(single.load.latency_ms(0.99), 2),
+        "others_cpu_share": round(many.others_cpu_share, 3),
         "copied_rows": copied.rows,
         "statuses": {"20": many.load.statuses, "1": single.load.statuses, "bare": bare.statuses},
         "lost": many.load.lost + single.load.lost,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import redis.asyncio as redis
 
 from loadtests.bench_client import Load, run_load
 from loadtests.bench_request import RequestMint
-from loadtests.procfs import TICKS_PER_S, cpu_s, stat, tree_cpu_s
+from loadtests.procfs import TICKS_PER_S, cpu_s, machine_busy_s, stat, tree_cpu_s
 from loadtests.product import Product
 from loadtests.reconcile import COUNT_SQL
 
@@ -48,13 +50,17 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One load and what became of it: rows counted by count(*), time from the first byte to the last row, CPU."""
+    """One load and what became of it: rows counted by count(*), time from the first byte to the last row, CPU.
+
+    `others_cpu_share` is what the rest of the machine took of all cores meanwhile: above a tenth, measure again.
+    """
 
     load: Load
     stored: int
     drained_s: float
     counted_s: float
     cpu: Cpu
+    others_cpu_share: float
 
     @property
     def stored_per_s(self) -> float:
@@ -107,7 +113,8 @@ class BenchGateway:
         assert self._http.port is not None
         mint = RequestMint(self._http.hostname, self._http.port, events_count)
         rows_before = await self._rows()
-        cpu_before = self.cpu()
+        cpu_before, client_before_s, busy_before_s = self.cpu(), time.process_time(), machine_busy_s()
+        own_before_s = cpu_s([self._own_backend])
         began_s = time.perf_counter()
         load = await run_load(
             self._http.hostname,
@@ -121,7 +128,12 @@ class BenchGateway:
         drained_s = time.perf_counter() - began_s
         await self._until(self._counted, began_s)
         counted_s = time.perf_counter() - began_s
-        return Measured(load, stored, drained_s, counted_s, self.cpu().since(cpu_before))
+        used = self.cpu().since(cpu_before)
+        ours_s = sum(dataclasses.astuple(used)) + time.process_time() - client_before_s
+        ours_s += cpu_s([self._own_backend]) - own_before_s
+        others_s = machine_busy_s() - busy_before_s - ours_s
+        share = max(0.0, others_s / counted_s / (os.cpu_count() or 1))
+        return Measured(load, stored, drained_s, counted_s, used, share)
 
     async def _rows(self) -> int:
         rows: int = await self.postgres.fetchval(COUNT_SQL)

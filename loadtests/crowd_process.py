@@ -32,6 +32,7 @@ class CrowdProcess:
     async def start(cls, number: int, directory: Path, url: str, *, viewers: int, seed: int, **more: float) -> Self:
         """Start crowd `number` of several; ledger and log go to `directory`, `more` are further options by name."""
         ledger = directory / f"crowd-{seed}-{number}.ledger"
+        ledger.touch()  # one that is ended before its first word has sent nothing
         log = directory / f"crowd-{number}.log"
         arguments: dict[str, object] = {
             "--url": url,

@@ -87,3 +87,10 @@ def cpu_s(pids: Iterable[int]) -> float:
 def tree_cpu_s(root_pid: int) -> float:
     """CPU seconds of a process and everything below it, those that have ended included (their parents reaped them)."""
     return sum(seen.cpu_with_reaped_ticks for seen in tree(root_pid)) / TICKS_PER_S
+
+
+def machine_busy_s() -> float:
+    """CPU seconds that all cores together have spent on anything so far; idle and waiting for disks are not work."""
+    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts = fields[:7]
+    return (user + nice + system + interrupts + soft_interrupts) / TICKS_PER_S

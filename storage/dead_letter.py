@@ -19,7 +19,7 @@ its batch was not committed. Files are never appended to by a later start. Past 
 counted and not kept.
 """
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,8 +114,7 @@ class DeadLetters:
         if self._descriptor is None or self._size_bytes >= FILE_SIZE_BYTES:
             self.close()
             self._disk.make_directory(self._directory)
-            path = self._directory / f"{self._reader}-{self._clock.now_us():016d}.jsonl"
-            self._descriptor = self._disk.create(path)
+            self._descriptor = self._disk.create(self._directory / self._free_name())
             self._disk.fsync_directory(self._directory)
             self._size_bytes = 0
         try:
@@ -124,6 +123,12 @@ class DeadLetters:
         except OSError:  # what is in this file's tail is unknown: it is never written to again
             self.close()
             raise
+
+    def _free_name(self) -> str:
+        names, number = self._disk.list(self._directory), self._clock.now_us()
+        while (name := f"{self._reader}-{number:016d}.jsonl") in names:  # the clock was set back
+            number += 1
+        return name
 
     def _used_bytes(self) -> int:
         return sum(self._disk.size(self._directory / name) for name in self._disk.list(self._directory))
@@ -148,3 +153,8 @@ def read(data_dir: Path) -> Iterator[Letter]:
 def encoded(row: bytes) -> str:
     """A tuple for `Letter.tuple`."""
     return b64encode(row).decode()
+
+
+def decoded(text: str) -> bytes:
+    """The tuple of a letter; the inverse of `encoded`. Raises ValueError."""
+    return b64decode(text, validate=True)

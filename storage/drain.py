@@ -33,6 +33,8 @@ REFRESH_S = 0.2
 """Between looks for new incarnations."""
 RED_RETRY_S = 10.0
 """Between tries to open a store that an engineer has to look at."""
+PROBE_S = 5.0
+"""Without anything to write: until the store is asked whether it is there, by a batch of nothing."""
 STATUS_S = 1.0
 """Between writes of DATA/run/<reader>.json."""
 FENCED_MAX = 3
@@ -130,6 +132,7 @@ class Drain:
     async def _session(self) -> None:
         self._feed.seat(await self._sink.open())
         refresh_at_s = 0.0
+        probe_at_s = self._clock.monotonic_s() + PROBE_S
         while not self._stop.is_set():
             started_s = self._clock.monotonic_s()
             if started_s >= refresh_at_s:
@@ -139,8 +142,12 @@ class Drain:
             slices = self._feed.read(self._batch_max_bytes)
             if not slices:
                 self._oldest_us = None
+                if started_s >= probe_at_s:
+                    await self._sink.write([])
+                    probe_at_s = started_s + PROBE_S
                 await self._sleep(IDLE_S)
                 continue
+            probe_at_s = started_s + PROBE_S
             received = [one.frames[0].received_at_us for one in slices if one.frames]
             self._oldest_us = min(received, default=None)
             await self._sink.write(slices)

@@ -55,3 +55,13 @@ STORE_PARTITIONS_MADE = Counter("ingest_store_partitions_made", "Months made bec
 STORE_UNACCOUNTED = Counter(
     "ingest_store_unaccounted_rows", "Rows of the spool's totals that no frame brought and no damage explained."
 )
+
+# ── Redis ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+COUNTERS_SCRIPT_SECONDS = Histogram(
+    "ingest_counters_script_seconds",
+    "One script call, as its reader waits for it; for most of it Redis does nothing else.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 10),
+)
+COUNTERS_VIEWS = Counter("ingest_counters_views", "Plays that moved a view: a new one, or one to an earlier hour.")
+COUNTERS_SESSIONS = Counter("ingest_counters_sessions", "Sessions that a batch moved.")
+COUNTERS_TESTS = Counter("ingest_counters_test_events", "Events with `test`, which are in no number.")

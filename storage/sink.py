@@ -39,7 +39,7 @@ class SinkFenced(StoreError):
 
 
 class SinkLost(StoreError):
-    """The store has no registration, or a position behind what the spool still holds: an engineer decides (DESIGN §1)."""
+    """The store has no registration, or a position behind what the spool still holds: an engineer decides."""
 
 
 class SinkRefused(StoreError):

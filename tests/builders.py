@@ -26,7 +26,7 @@ def a_uuid() -> str:
 
 
 def an_event(**changes: Any) -> dict[str, Any]:
-    """A valid play, ten seconds old, with a new event_id, and with `changes`; a change to None is null, that is absent."""
+    """A valid play, ten seconds old, with a new event_id, and with `changes`; None is null, that is absent."""
     event = {
         "event_id": a_uuid(),
         "event_type": "play",

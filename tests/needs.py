@@ -155,7 +155,8 @@ def wheel_go() -> Path:
     return GO_WHEEL / "go" / "bin" / "go"
 
 
-NEEDS: list[tuple[str, Callable[[], bool], Callable[[], None]]] = [
+Need = tuple[str, Callable[[], bool], Callable[[], None]]  # what people call it, whether it is there, what fetches it
+NEEDS: list[Need] = [
     ("PostgreSQL 15 with PostGIS", has_postgres, install_postgres),
     ("promtool", PROMTOOL.is_file, unpack_promtool),
     (f"golang-migrate {MIGRATE_VERSION}", MIGRATE.is_file, build_migrate),

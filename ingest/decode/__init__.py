@@ -6,7 +6,7 @@
     verdict.py     the slow way: one event by its field table, to name what is wrong with it
     envelope.py    what a body is (envelope, array, object, lines) and, on the slow way, its events one by one
     bundle.py      tuples → frame bodies by kind, clock and month; repeats within the request
-    time.py uuid.py metadata.py depth.py memo.py       one rule each, shared by both ways
+    time.py uuid.py metadata.py skeleton.py memo.py    one rule each, shared by both ways
     limits.py undecodable.py                           what decoding is told, and what it raises
 
 The fast way may only doubt, never refuse: what it doubts goes the slow way, which alone names faults. Both make the

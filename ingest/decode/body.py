@@ -82,7 +82,7 @@ class Inflater:
         )
 
     def finish(self) -> bytes:
-        """The last bytes, usually none; CorruptBody when the stream is not at its end. No bytes at all: an empty body."""
+        """The last bytes, usually none; CorruptBody when the stream is cut short. No bytes at all are an empty body."""
         return self._step(lambda _, room_bytes: self._stage.finish(room_bytes), b"")
 
     def _step(self, stage: Callable[[bytes, int], bytes], chunk: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Tuples → frame bodies: one for each kind of row, state of the player's clock and UTC month, nearly always just one."""
+"""Tuples → frame bodies: one for each kind of row, state of the player's clock and UTC month; nearly always one."""
 
 from collections.abc import Sequence
 from itertools import compress
@@ -24,8 +24,9 @@ def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[in
     if count == 0:
         return [], 0
     if count == 1:
-        group = groups[0]
-        return [_body(group, _month(group, times_us[0]), list(tuples))], 0
+        row, group = tuples[0], groups[0]
+        month = _month(group, times_us[0])
+        return [FrameBody(group >> 8, group & 0xFF, SCHEMA_PLAYBACK, month, [row], xxh3_64_intdigest(row))], 0
     duplicates = 0
     if len({row[6:22] for row in tuples}) < count:
         keep = _firsts(tuples, groups)

@@ -9,8 +9,8 @@ import re
 from typing import Final, NamedTuple
 
 from ingest import codes
-from ingest.decode.depth import deeper_than
 from ingest.decode.limits import Limits
+from ingest.decode.skeleton import deeper_than
 from ingest.decode.undecodable import Refused, Undecodable
 
 WHITESPACE: Final = b" \t\r\n"
@@ -74,11 +74,10 @@ def pieces(body: bytes, lines: bool, limits: Limits) -> Pieces:
     if deeper_than(body, limits.depth_max):
         raise Undecodable(codes.TOO_DEEP, depth_max=limits.depth_max)
     try:
-        found = _whole(text)
+        found = _whole(text, limits)
     except json.JSONDecodeError as error:
         place = {"offset": len(text[: error.pos].encode())} if error.doc else {}
         raise Undecodable(codes.INVALID_JSON, f"The body is not JSON: {error.msg}.", **place) from None
-    _check_count(len(found.events), limits)
     return found
 
 
@@ -133,14 +132,14 @@ def _line(line: bytes, limits: Limits) -> Piece:
     return Piece(value, text)
 
 
-def _whole(text: str) -> Pieces:
+def _whole(text: str, limits: Limits) -> Pieces:
     at = _skip(text, 0)
     opening = text[at : at + 1]
     if opening == "[":
-        events, end = _elements(text, at)
+        events, end = _elements(text, at, limits)
         found = Pieces(events, None, [])
     elif opening == "{":
-        found, end = _object(text, at)
+        found, end = _object(text, at, limits)
     else:
         _, end = _PARSER.raw_decode(text, at)
     end = _skip(text, end)
@@ -151,7 +150,7 @@ def _whole(text: str) -> Pieces:
     return found
 
 
-def _object(text: str, at: int) -> tuple[Pieces, int]:
+def _object(text: str, at: int, limits: Limits) -> tuple[Pieces, int]:
     """An envelope, when it has `events`; one event otherwise."""
     members, end = _members(text, at)
     if "events" not in members:
@@ -161,10 +160,10 @@ def _object(text: str, at: int) -> tuple[Pieces, int]:
     if not isinstance(events, list):
         raise Undecodable(codes.INVALID_TYPE, "events is not an array.", path="$.events")
     sent_at, _, _ = members.pop("sent_at", (None, 0, 0))
-    return Pieces(_elements(text, start)[0], sent_at, list(members)), end
+    return Pieces(_elements(text, start, limits)[0], sent_at, list(members)), end
 
 
-def _elements(text: str, at: int) -> tuple[list[Piece], int]:
+def _elements(text: str, at: int, limits: Limits) -> tuple[list[Piece], int]:
     """The elements of the array at `at`, and where it ends."""
     found: list[Piece] = []
     at = _skip(text, at + 1)
@@ -173,6 +172,7 @@ def _elements(text: str, at: int) -> tuple[list[Piece], int]:
     while True:
         value, end = _PARSER.raw_decode(text, at)
         found.append(Piece(value, text[at:end]))
+        _check_count(len(found), limits)
         at = _skip(text, end)
         if text[at : at + 1] == "]":
             return found, at + 1

@@ -1,4 +1,4 @@
-"""The usual way: typed events straight into tuples. One pass, plain lookups, nothing per event that a batch could share.
+"""The usual way: typed events straight into tuples. One pass, plain lookups, no work per event a batch could share.
 
 An event this way does not vouch for (a bad uuid, a text too long, a time outside the window …) is left out and named by
 its index only; the slow way says what is wrong with it, if anything is.
@@ -7,7 +7,9 @@ its index only; the slow way says what is wrong with it, if anything is.
 import struct
 from collections.abc import Sequence
 from math import floor
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from config.limits import BIGINT_SAFE_MAX, INT4_MAX
 from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL
@@ -16,7 +18,7 @@ from ingest.decode.memo import Memo
 from ingest.decode.request import Request, Window, window
 from ingest.decode.time import RESTS, SECONDS, time_us
 from ingest.decode.undecodable import Doubtful, Refused
-from ingest.decode.uuid import uuid_bytes, uuids_bytes
+from ingest.decode.uuid import uuid_bytes, uuid_field, uuids_bytes
 from ingest.event import ABSENT_RAW, EVENT_TYPES, HEARTBEAT, PlaybackEvent
 from ingest.identity import derived_event_id
 from ingest.tuple import COLUMN_COUNT, NULL, POSTGRES_EPOCH_US
@@ -27,7 +29,7 @@ _HEAD: Final = COLUMN_COUNT.to_bytes(2, "big") + _LENGTH_16
 _TIME: Final = struct.Struct(">iq").pack
 
 
-class Encoded(NamedTuple):
+class Encoded(Struct, gc=False):
     """Parallel lists, one entry an event; None and zeros where the event is doubtful."""
 
     tuples: list[bytes | None]
@@ -37,12 +39,6 @@ class Encoded(NamedTuple):
     """kind << 8 | flags."""
     doubtful: list[int]
     """Indices, ascending."""
-
-
-def _uuid(text: str | None) -> bytes:
-    if text is None:
-        raise Doubtful
-    return _LENGTH_16 + uuid_bytes(text)
 
 
 def _sequence(value: int | None) -> bytes:
@@ -67,8 +63,8 @@ def _text(length_max: int, entries_max: int, length_min: int = 0) -> Memo[str | 
     return Memo(field, entries_max, {None: NULL})
 
 
-_IDS: Final[Memo[str | None, bytes]] = Memo(_uuid, 16_384)
-_PROFILES: Final[Memo[str | None, bytes]] = Memo(_uuid, 16_384, {None: NULL})
+_IDS: Final[Memo[str | None, bytes]] = Memo(uuid_field, 16_384)  # type: ignore[arg-type]  # None: AttributeError
+_PROFILES: Final[Memo[str | None, bytes]] = Memo(uuid_field, 16_384, {None: NULL})  # type: ignore[arg-type]
 _SEQUENCES: Final[Memo[int | None, bytes]] = Memo(_sequence, 16_384, {None: NULL})
 _INTEGERS: Final[Memo[int | None, bytes]] = Memo(_integer, 32_768, {None: NULL})
 _TEXTS_20, _TEXTS_50, _TEXTS_100 = _text(20, 1_024), _text(50, 4_096), _text(100, 4_096)
@@ -78,7 +74,16 @@ _KINDS: Final = {name: (KIND_SIGNAL if name == HEARTBEAT else KIND_PLAYBACK) << 
 _TESTS: Final = {None: b"\x00\x00\x00\x01\x00", False: b"\x00\x00\x00\x01\x00", True: b"\x00\x00\x00\x01\x01"}
 
 _Tail = tuple[
-    str | None, int | None, str | None, str | None, str | None, int | None, int | None, str | None, str | None, str | None
+    str | None,
+    int | None,
+    str | None,
+    str | None,
+    str | None,
+    int | None,
+    int | None,
+    str | None,
+    str | None,
+    str | None,
 ]
 
 
@@ -145,7 +150,9 @@ def encode(events: Sequence[PlaybackEvent], request: Request, common: Window) ->
             position_field = integers[position]
             parts = (
                 _HEAD,
-                ids[index] if ids is not None else _event_id(event, request.owner, content, session, occurred_us, position),
+                ids[index]
+                if ids is not None
+                else _event_id(event, request.owner, content, session, occurred_us, position),
                 content,
                 session,
                 _TIME(8, occurred_us - POSTGRES_EPOCH_US),
@@ -173,7 +180,7 @@ def encode(events: Sequence[PlaybackEvent], request: Request, common: Window) ->
                 NULL if event.metadata is ABSENT_RAW else metadata.FIELDS[bytes(event.metadata)],
             )
             group = _KINDS[kind] | flags  # type: ignore[index]
-        except (ValueError, LookupError, TypeError, Refused):
+        except (ValueError, LookupError, TypeError, AttributeError, Refused):
             tuples.append(None)
             times_us.append(0)
             groups.append(0)
@@ -194,6 +201,4 @@ def _event_id(
     if event.sequence is None and position is None:
         raise Doubtful
     assert event.event_type is not None
-    return derived_event_id(
-        owner, session[4:], event.sequence, event.event_type, content[4:], occurred_us, position
-    )
+    return derived_event_id(owner, session[4:], event.sequence, event.event_type, content[4:], occurred_us, position)

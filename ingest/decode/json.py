@@ -13,11 +13,11 @@ from ingest import codes
 from ingest.batch import Batch, EventError
 from ingest.decode import fast
 from ingest.decode.bundle import bundle
-from ingest.decode.depth import deeper_than
 from ingest.decode.envelope import WHITESPACE, Piece, Pieces, are_lines, metadata_of, pieces, split_lines
 from ingest.decode.limits import Limits
 from ingest.decode.metadata import FAST_DEPTH_MAX
 from ingest.decode.request import Request, trusted_country, window
+from ingest.decode.skeleton import deeper_than, more_values_than
 from ingest.decode.time import time_us
 from ingest.decode.undecodable import Refused, Undecodable
 from ingest.decode.verdict import judge
@@ -55,7 +55,7 @@ _NOT_TYPED: Final = (DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what was asked for."""
 
 
-class _Typed(NamedTuple):
+class _Typed(Struct, gc=False):
     """All events of a body, typed in one go."""
 
     events: Sequence[PlaybackEvent]
@@ -85,6 +85,8 @@ def decode(
 
 def _decode(body: bytes, media_type: str, request: Request, dry_run: bool, fast_way: bool) -> Batch:
     limits = request.limits
+    if more_values_than(body, limits.values_max):
+        raise Undecodable(codes.TOO_MANY_VALUES, values_max=limits.values_max)
     lines = media_type == "ndjson"
     typed = _typed(body, lines, _STRICT) if fast_way and limits.depth_max >= FAST_DEPTH_MAX + 4 else None
     if typed is None:
@@ -143,13 +145,11 @@ def _typed_lines(body: bytes, readers: _Readers) -> _Typed | None:
 
 
 def _with_unknown(body: bytes, lines: bool, limits: Limits) -> _Typed | None:
-    """Typed events that have fields outside the vocabulary, which are counted by a second, untyped look."""
+    """Typed events that have fields outside the vocabulary, which a second, untyped look counts (and checks UTF-8)."""
     typed = _typed(body, lines, _TOLERANT)
     if typed is None or deeper_than(body, limits.depth_max):
         return None
     try:
-        if not body.isascii():
-            body.decode()
         value = _UNTYPED.decode_lines(body) if lines else _UNTYPED.decode(body)
     except _NOT_TYPED:
         return None
@@ -159,7 +159,8 @@ def _with_unknown(body: bytes, lines: bool, limits: Limits) -> _Typed | None:
         value = value["events"]
     for event in value if isinstance(value, list) else (value,):
         unknown.extend(event.keys() - FIELD_NAMES)
-    return typed._replace(unknown=unknown)
+    typed.unknown = unknown
+    return typed
 
 
 _DOUBTFUL: Final = PlaybackEvent()
@@ -228,15 +229,15 @@ def _batch(encoded: fast.Encoded, errors: list[EventError], unknown: Sequence[st
         groups = list(compress(groups, kept))
     bodies, duplicates = bundle(tuples, times_us, groups)  # type: ignore[arg-type]  # none is None any more
     return Batch(
-        received=received,
-        accepted=received - duplicates - len(errors),
-        duplicates=duplicates,
-        rejected=len(errors),
-        errors=errors[:ERRORS_SHOWN_MAX],
-        rejected_by_code=Counter(error.code for error in errors) if errors else {},
-        bodies=bodies,
-        unknown_fields=len(unknown),
-        unknown_names=_shown_names(unknown) if dry_run else (),
+        received,
+        received - duplicates - len(errors),
+        duplicates,
+        len(errors),
+        errors[:ERRORS_SHOWN_MAX],
+        Counter(error.code for error in errors) if errors else {},
+        bodies,
+        len(unknown),
+        _shown_names(unknown) if dry_run else (),
     )
 
 

@@ -1,12 +1,16 @@
 """The bounds decoding is told, in the smallest piece of the settings."""
 
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
 
 from config.settings import Settings
 
 _DEFAULT = Settings()
+_VALUES_AN_EVENT: Final = 128
+"""On average; the vocabulary has 25, the rest is room for metadata and for unknown fields."""
+_VALUES_MIN: Final = 65_536
+"""Allowed to any request, however few its events."""
 
 
 class Limits(Struct, frozen=True):
@@ -19,6 +23,11 @@ class Limits(Struct, frozen=True):
     """The door limit: how far before received_at an event may have occurred, under a sane clock."""
     future_us: int = _DEFAULT.door.future_s * 1_000_000
     """How far after received_at."""
+
+    @property
+    def values_max(self) -> int:
+        """Values of one request, known and unknown: bounds what parsing costs, whatever the body (about 20 MB, 50 ms)."""
+        return max(_VALUES_MIN, _VALUES_AN_EVENT * self.events_max)
 
     @classmethod
     def of(cls, settings: Settings) -> Self:

@@ -16,9 +16,7 @@ class Memo(dict[Key, Value], Generic[Key, Value]):
 
     __slots__ = ("_entries_max", "_kept", "_make")
 
-    def __init__(
-        self, make: Callable[[Key], Value], entries_max: int, kept: Mapping[Key, Value] | None = None
-    ) -> None:
+    def __init__(self, make: Callable[[Key], Value], entries_max: int, kept: Mapping[Key, Value] | None = None) -> None:
         super().__init__(kept or {})
         self._make = make
         self._entries_max = entries_max

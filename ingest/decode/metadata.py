@@ -9,13 +9,13 @@ from msgspec import DecodeError, ValidationError
 from msgspec.json import Decoder, encode
 
 from ingest import codes
-from ingest.decode.depth import deeper_than
 from ingest.decode.memo import Memo
+from ingest.decode.skeleton import deeper_than
 from ingest.decode.undecodable import Doubtful, Refused
 from ingest.event import METADATA_SIZE_MAX_BYTES
 
 FAST_DEPTH_MAX = 12
-"""Nesting the fast way takes; with the three levels around it (envelope, array, event) one less than the default bound."""
+"""Nesting the fast way takes; with the three levels around it (envelope, array, event) less than the default bound."""
 _PATH = "$.metadata"
 _DECODER = Decoder()
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1

@@ -1,6 +1,6 @@
 """What one request's events are judged by: when it came, whose it is, and which times it may carry."""
 
-from typing import NamedTuple
+import struct
 
 from msgspec import Struct
 
@@ -8,8 +8,10 @@ from ingest.batch import FLAG_CLOCK_BROKEN
 from ingest.decode.limits import Limits
 from ingest.tuple import NULL, POSTGRES_EPOCH_US, TIME_MAX_US, TIME_MIN_US, clock_is_broken
 
+_TIME = struct.Struct(">iq").pack
 
-class Request(Struct, frozen=True):
+
+class Request(Struct, frozen=True, gc=False):
     """The circumstances of one request; the same for all its events."""
 
     received_at_us: int
@@ -20,27 +22,25 @@ class Request(Struct, frozen=True):
     """What a trusted CDN says, two characters, for events that do not say it themselves."""
 
 
-class Window(NamedTuple):
-    """What one `sent_at`, or its absence, means for an event's time."""
-
-    earliest_us: int
-    latest_us: int
-    """First and last raw occurred_at that is taken."""
-    flags: int
-    """FLAG_CLOCK_BROKEN, or 0."""
-    sent_field: bytes
-    """sent_at as a field of the tuple: length and value."""
+Window = tuple[int, int, int, bytes]
+"""What one `sent_at`, or its absence, means for an event's time: the first and the last raw occurred_at that is taken
+(microseconds since 1970), FLAG_CLOCK_BROKEN or 0, and sent_at as a field of the tuple (length and value)."""
 
 
 def window(sent_us: int | None, request: Request) -> Window:
     """The rule of DESIGN §3: a sane clock is held to the door's limits, a broken one to the years 1970–2100."""
-    field = NULL if sent_us is None else b"\x00\x00\x00\x08" + (sent_us - POSTGRES_EPOCH_US).to_bytes(8, "big", signed=True)
     received_us = request.received_at_us
-    if clock_is_broken(sent_us, received_us):
-        return Window(TIME_MIN_US, TIME_MAX_US, FLAG_CLOCK_BROKEN, field)
-    earliest_us = max(TIME_MIN_US, received_us - request.limits.past_us)
-    latest_us = min(TIME_MAX_US, received_us + request.limits.future_us)
-    return Window(earliest_us, latest_us, 0, field)
+    if sent_us is None:
+        field = NULL
+    else:
+        field = _TIME(8, sent_us - POSTGRES_EPOCH_US)
+        if clock_is_broken(sent_us, received_us):
+            return TIME_MIN_US, TIME_MAX_US, FLAG_CLOCK_BROKEN, field
+    earliest_us = received_us - request.limits.past_us
+    latest_us = received_us + request.limits.future_us
+    if earliest_us < TIME_MIN_US or latest_us > TIME_MAX_US:
+        earliest_us, latest_us = max(TIME_MIN_US, earliest_us), min(TIME_MAX_US, latest_us)
+    return earliest_us, latest_us, 0, field
 
 
 def trusted_country(header: str | None) -> str | None:

@@ -4,7 +4,7 @@ from ingest.codes import BY_NAME
 
 
 class Undecodable(Exception):
-    """The request cannot be taken apart: nothing of it is kept. `details` belong into the answer beside code and message."""
+    """The request cannot be taken apart: nothing of it is kept. `details` stand in the answer beside the message."""
 
     def __init__(self, code: str, message: str = "", **details: int | str) -> None:
         self.code = code

@@ -1,16 +1,20 @@
 """UUIDs as players send them: 8-4-4-4-12 or 32 hexadecimal digits in either case → 16 bytes."""
 
+from binascii import unhexlify
 from collections.abc import Sequence
 
 
+def uuid_field(text: str) -> bytes:
+    """The field of a tuple, length and 16 bytes; ValueError for any other form, AttributeError for what is no text."""
+    value = unhexlify(text.replace("-", ""))
+    if len(value) == 16 and (text[8:24:5] == "----" if len(text) == 36 else len(text) == 32):
+        return b"\x00\x00\x00\x10" + value
+    raise ValueError("not a UUID")
+
 
 def uuid_bytes(text: str) -> bytes:
-    """The 16 bytes; ValueError for any other form."""
-    value = bytes.fromhex(text.replace("-", ""))  # which skips spaces: then there are too few bytes
-    length = len(text)
-    if len(value) == 16 and (text[8:24:5] == "----" if length == 36 else length == 32):
-        return value
-    raise ValueError("not a UUID")
+    """The 16 bytes; raises as uuid_field does."""
+    return uuid_field(text)[4:]
 
 
 def uuids_bytes(texts: Sequence[str]) -> list[bytes] | None:
@@ -29,7 +33,7 @@ def uuids_bytes(texts: Sequence[str]) -> list[bytes] | None:
         if not joined[8::36] == joined[13::36] == joined[18::36] == joined[23::36] == dashes:
             return None
         digits = joined.replace("-", "")
-        value = bytes.fromhex(digits)
+        value = unhexlify(digits)
     except (TypeError, ValueError):
         return None
     if len(digits) != 32 * count or len(value) != 16 * count:

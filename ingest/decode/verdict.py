@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str):
         raise Refused(codes.INVALID_TYPE, path, "The value is not a text.")
-    if "\0" in value or not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise Refused(codes.INVALID_TEXT, path)
     return value
 

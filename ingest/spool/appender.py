@@ -184,26 +184,31 @@ class Appender:
         if self._whole or loop.time() < self._reopen_at_s:
             return
         self._reopen_at_s = loop.time() + REOPEN_INTERVAL_S
-        for incarnation in list(self._abandoned):
-            try:
-                await loop.run_in_executor(self._thread, partial(incarnation.end, abandoned=True))
-            except OSError as error:
-                log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
-                continue
-            self._abandoned.remove(incarnation)
+        await self._end_abandoned(loop)
         if self._incarnation is None and not self._closing and len(self._abandoned) < ABANDONED_MAX:
             try:
                 self._incarnation = await loop.run_in_executor(self._thread, self._begin)
             except OSError as error:
                 log.error("spool_open_failed", error=str(error))
 
+    async def _end_abandoned(self, loop: asyncio.AbstractEventLoop) -> None:
+        for incarnation in list(self._abandoned):
+            if await self._ended(loop, incarnation, abandoned=True):
+                self._abandoned.remove(incarnation)
+
     async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
-        incarnation, self._incarnation = self._incarnation, None
-        if incarnation is not None:
-            try:
-                await loop.run_in_executor(self._thread, incarnation.end)
-            except OSError as error:  # what is in it was promised and is on disk; the next start ends it
-                log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
+        """What cannot be ended now, the next start ends: all that was promised is on disk."""
+        await self._end_abandoned(loop)
+        if self._incarnation is not None:
+            await self._ended(loop, self._incarnation, abandoned=False)
+
+    async def _ended(self, loop: asyncio.AbstractEventLoop, incarnation: Incarnation, *, abandoned: bool) -> bool:
+        try:
+            await loop.run_in_executor(self._thread, partial(incarnation.end, abandoned=abandoned))
+        except OSError as error:
+            log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
+            return False
+        return True
 
     def _begin(self) -> Incarnation:
         incarnation = Incarnation.begin(self._root, self._disk, self._clock, self._chance(16), self._segment_size_bytes)

@@ -1,4 +1,4 @@
-"""How an incarnation ended: final sequence and totals, as `ended` beside its segments and, these gone, its tombstone."""
+"""How an incarnation ended: final sequence and totals: `ended` beside its segments and, these gone, its tombstone."""
 
 from pathlib import Path
 
@@ -31,14 +31,16 @@ class Ending(Struct, frozen=True):
 
 def write_ending(disk: Disk, path: Path, ending: Ending) -> None:
     """Durably, replacing what is there: a line of JSON and a line with its checksum. Raises OSError."""
-    line = msgspec.json.encode(ending)
+    ordered = msgspec.structs.replace(ending, months=dict(sorted(ending.months.items())))
+    line = msgspec.json.encode(ordered)
     write_whole(disk, path, line + b"\n" + xxh3_64_hexdigest(line).encode() + b"\n")
 
 
 def read_ending(disk: Disk, path: Path) -> Ending | None:
     """None when there is none. Raises OSError, DamagedEnding."""
     try:
-        data = disk.read(path, 0, disk.size(path))
+        size_bytes = disk.size(path)  # first: an idle reader asks often, and mostly there is none
+        data = disk.read(path, 0, size_bytes)
     except FileNotFoundError:
         return None
     line, _, checksum = data.partition(b"\n")

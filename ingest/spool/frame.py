@@ -3,9 +3,9 @@
 The layout is specified in the package's docstring. Head and payload have a checksum each: a head whose payload is
 damaged still says how far it goes and what was lost with it, and no length is believed that was not checked.
 
-Checksums are seeded with the incarnation's random identity. Tuples are laid out by what players send (an identifier is 16
-bytes of their choice), so the bytes of a frame can be put into events; the seed is not known to players. Nor is a frame of
-another incarnation, on an old block of the disk, taken for one of this.
+Checksums are seeded with the incarnation's random identity. Tuples are laid out by what players send (an identifier is
+16 bytes of their choice), so the bytes of a frame can be put into events; the seed is not known to players. Nor is a
+frame of another incarnation, on an old block of the disk, taken for one of this.
 """
 
 from itertools import accumulate

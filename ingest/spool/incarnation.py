@@ -146,7 +146,7 @@ class Incarnation:
         return self._size_bytes >= self._segment_size_bytes and self._durable.sequence > self._base
 
     def roll(self) -> None:
-        """Seal the segment, open the next one. Raises OSError: what was acknowledged is safe, but abandon the incarnation."""
+        """Seal the segment, open the next one. Raises OSError: as `commit`."""
         self._close_segment()
         self._disk.rename(self._segment, self._segment.with_suffix(segment.SEALED))
         self._open_segment(self._durable)
@@ -173,7 +173,7 @@ class Incarnation:
         self.let_go()
 
     def let_go(self) -> None:
-        """Close what is open and say nothing on disk, as if the process had died: recovery ends it. May be called twice."""
+        """Close what is open and say nothing on disk, as if the process had died. May be called twice."""
         try:
             self._close_segment()
         finally:

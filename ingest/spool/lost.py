@@ -10,8 +10,8 @@ from ingest.spool.state import State, difference
 class Lost(NamedTuple):
     """Acknowledged, quarantined, not delivered.
 
-    The jump of a month is known from the next frame of that month, or the next segment, on: `months` may come in a later
-    Lost than `rows`.
+    The jump of a month is known from the next frame of that month, or the next segment, on: `months` may come in a
+    later Lost than `rows`.
     """
 
     rows: int = 0

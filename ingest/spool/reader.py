@@ -86,8 +86,9 @@ class Reader:
                 break
             frames.append(found)
             size_bytes -= HEAD_BYTES + len(found.rows)
-        if self._ending is not None and self.state.sequence >= self._ending.sequence:
+        if self._ending is not None and self.state.sequence >= self._ending.sequence and not self.finished:
             self.finished = True
+            self._take_over(_state_at(self._ending))  # what no later frame told of a month
         lost, self._lost = self._lost, []
         return Reading(frames, self.state, lost)
 

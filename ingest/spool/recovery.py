@@ -3,6 +3,7 @@
 It never appends and never drops a valid frame.
 """
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,23 +20,24 @@ from ingest.spool.window import Window
 
 log: Any = structlog.get_logger()
 
-IDENTITY_DIGITS = 32
+IDENTITY = re.compile("[0-9a-f]{32}")
 DEAD = ".dead"
 """Suffix of a directory whose incarnation has its tombstone; what is in it is nobody's."""
 
 
 def incarnations(disk: Disk, root: Path) -> list[str]:
     """Names of the incarnations in the spool, in no particular order."""
-    return [name for name in disk.list(root) if len(name) == IDENTITY_DIGITS]
+    return [name for name in disk.list(root) if IDENTITY.fullmatch(name)]
 
 
 def recover(disk: Disk, root: Path, clock: Clock) -> list[str]:
     """End every incarnation that nobody holds and that has no ending. Returns those still held by a living process.
 
-    May be called at any time, beside living collectors, and again: what the disk refuses is logged and stays for the next
-    call. Raises OSError when the spool's directory cannot be listed.
+    May be called at any time, beside living collectors, and again: what the disk refuses is logged and stays for the
+    next call. Raises OSError when the spool's directory cannot be listed.
     """
     held = []
+    incarnation_names = set(incarnations(disk, root))
     for name in disk.list(root):
         directory = root / name
         try:
@@ -43,9 +45,8 @@ def recover(disk: Disk, root: Path, clock: Clock) -> list[str]:
                 clear(disk, directory)
             elif name.endswith(NEW):
                 _clear_unborn(disk, directory)
-            elif len(name) == IDENTITY_DIGITS and not _is_ended(disk, directory):
-                if not _recover_one(disk, directory, clock):
-                    held.append(name)
+            elif name in incarnation_names and not _recover_one(disk, directory, clock):
+                held.append(name)
         except (OSError, segment.UnknownVersion) as error:
             log.error("spool_not_recovered", incarnation=name, error=str(error) or type(error).__name__)
     return held
@@ -83,6 +84,8 @@ def _is_ended(disk: Disk, directory: Path) -> bool:
 
 def _recover_one(disk: Disk, directory: Path, clock: Clock) -> bool:
     """False: a living process holds it."""
+    if _is_ended(disk, directory):
+        return True
     descriptor = disk.lock(directory / LOCK)
     if descriptor is None:
         return False

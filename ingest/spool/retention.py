@@ -32,9 +32,9 @@ def removable(
     """Segments that every reader has behind it and that are old enough; younger ones, oldest first, while
     `excess_bytes` stay.
 
-    `positions`: reader → incarnation → next sequence; a reader without a position for an incarnation has read nothing of
-    it, and without any reader nothing goes. Of an incarnation the beginning goes first, whatever the files' times say: a
-    hole in the middle would look like damage.
+    `positions`: reader → incarnation → next sequence; a reader without a position for an incarnation has read nothing
+    of it, and without any reader nothing goes. Of an incarnation the beginning goes first, whatever the files' times
+    say: a hole in the middle would look like damage.
     """
     if not positions:
         return []
@@ -107,7 +107,7 @@ def remove(disk: Disk, root: Path, segments: list[Kept]) -> None:
 
 
 def bury(disk: Disk, directory: Path, ending: Ending) -> None:
-    """It leaves its tombstone, durably, then goes at once, by a rename: a crash leaves all of it or none. Raises OSError."""
+    """It leaves its tombstone, then goes at once, by a rename: a crash leaves all of it or none. Raises OSError."""
     tombstones = directory.parent / TOMBSTONES
     disk.make_directory(tombstones)
     write_ending(disk, tombstones / directory.name, ending)

@@ -1,6 +1,6 @@
 """A segment: one file of frames behind a header; its name says where it begins and whether it may still grow. Pure."""
 
-from pathlib import PurePath
+import re
 from struct import Struct, pack, unpack_from
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ VERSION = 1
 HEAD = Struct("<QII16sQqQQQQQII")
 OPEN = ".open"
 SEALED = ".sealed"
+NAME = re.compile(r"([0-9a-f]{16})\.(?:open|sealed)")
 HEAD_SIZE_MAX_BYTES = 64 * 1024
 """Room for more months and codes than an incarnation can see."""
 
@@ -89,10 +90,5 @@ def name(base_sequence: int, suffix: str) -> str:
 
 def base_of(file: str) -> int | None:
     """The base sequence in a segment's file name; None for any other name."""
-    path = PurePath(file)
-    if path.suffix not in (OPEN, SEALED) or len(path.stem) != 16:
-        return None
-    try:
-        return int(path.stem, 16)
-    except ValueError:
-        return None
+    found = NAME.fullmatch(file)
+    return int(found[1], 16) if found else None

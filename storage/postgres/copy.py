@@ -28,7 +28,8 @@ async def chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 async def copy(
     connection: asyncpg.Connection, table: str, columns: list[str], parts: Iterable[bytes], count: int
 ) -> None:
-    """Append `count` rows. Raises the driver's errors."""
+    """Append `count` rows. Raises the driver's errors; bytes that are another number of rows are a bad file format."""
     status = await connection.copy_to_table(table, source=chunks(parts), columns=columns, format="binary")
     copied = int(status.split()[1])
-    assert copied == count, f"{copied} rows were taken of {count}"
+    if copied != count:
+        raise asyncpg.BadCopyFileFormatError(f"{copied} rows were read where {count} were written")

@@ -1,6 +1,8 @@
 """Which frames may hold a row that is stored already: 64-bit fingerprints of the event ids of the last rows.
 
 A suspicion costs staging, a miss costs writing the batch twice; neither costs correctness, the primary key decides.
+Every row is looked at, which is 0.5 µs a row. To look at the first of a frame alone, which is enough for requests sent
+again whole, was tried: events sent again one by one in new company then were missed in every batch.
 """
 
 from itertools import chain
@@ -9,7 +11,7 @@ from ingest.spool.frame import Frame
 
 
 class Fingerprints:
-    """Two generations of at most `most` / 2 ids each: the older one is forgotten when the younger is full."""
+    """Two generations of at most `most` / 2 ids each: the older is forgotten when the younger is full."""
 
     def __init__(self, most: int) -> None:
         self._generation_max = max(1, most // 2)
@@ -23,16 +25,14 @@ class Fingerprints:
         self._always.update(map(hash, event_ids))
 
     def suspect(self, frame: Frame) -> bool:
-        """Whether an id of `frame` was seen before, in an earlier frame or twice in this one. All are seen from now on."""
+        """Whether an id of `frame` was seen before, in an earlier frame or in this one. All are seen from now on."""
         rows, younger = frame.rows, self._younger
         ids = set(map(hash, [rows[begin + 6 : begin + 22] for begin in chain((0,), frame.ends[:-1])]))
         before = len(younger)
         younger |= ids  # one look at a set that is too large for the caches asks and remembers
         self._pending.append(ids)
         return (
-            len(younger) - before < frame.count
-            or not ids.isdisjoint(self._older)
-            or not ids.isdisjoint(self._always)
+            len(younger) - before < frame.count or not ids.isdisjoint(self._older) or not ids.isdisjoint(self._always)
         )
 
     def keep(self) -> None:
@@ -42,7 +42,7 @@ class Fingerprints:
             self._older, self._younger = self._younger, set()
 
     def forget(self) -> None:
-        """The frames seen since the last `keep` are not stored: they will come again, and shall not be suspected then."""
+        """The frames seen since the last `keep` are not stored: they come again, and shall not be suspected then."""
         for ids in self._pending:
             self._younger -= ids
         self._pending.clear()

@@ -39,13 +39,18 @@ def refusal(error: asyncpg.PostgresError) -> Refusal:
     return Refusal.ELSE
 
 
+def words(error: BaseException | None) -> str:
+    """The server's message alone: str(error) goes on with its DETAIL, which quotes the row, and no log shall."""
+    return str(getattr(error, "message", None) or type(error).__name__)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Errors of the driver become errors of the port. Class 42 (no such table, no rights) waits for an engineer."""
     try:
         yield
     except asyncpg.PostgresError as error:
-        detail = f"{error.sqlstate} {error}"
+        detail = f"{error.sqlstate} {words(error)}"
         if (error.sqlstate or "").startswith("42"):
             raise SinkRefused(detail) from error
         raise SinkUnavailable(detail) from error

@@ -7,7 +7,7 @@ import asyncpg
 
 from storage.postgres.batch import COLUMNS, Row
 from storage.postgres.copy import copy
-from storage.postgres.refusal import Refusal, refusal
+from storage.postgres.refusal import Refusal, refusal, words
 from storage.postgres.statement import STATEMENTS
 
 KEY_BYTES = 24
@@ -68,7 +68,7 @@ class _Bisection:
                     raise
                 await self._connection.execute("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
                 if len(part) == 1:
-                    self._adopted.refused.append(RefusedRow(part[0], error.sqlstate or "", str(error)))
+                    self._adopted.refused.append(RefusedRow(part[0], error.sqlstate or "", words(error)))
                 else:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]

@@ -8,17 +8,19 @@ refuses send all of it through staging, a month that vanished is made anew. Ever
 drain opens again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import structlog
 
 from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings
 from ingest import tuple as tuples
+from ingest.batch import FLAG_CLOCK_BROKEN
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
 from storage import metrics
@@ -30,11 +32,11 @@ from storage.postgres.copy import copy
 from storage.postgres.fingerprint import Fingerprints
 from storage.postgres.months import Months
 from storage.postgres.partition import TABLE
-from storage.postgres.refusal import Refusal, refusal, translated
+from storage.postgres.refusal import Refusal, refusal, translated, words
 from storage.postgres.staging import adopt
 from storage.postgres.statement import STATEMENTS
 from storage.postgres.totals import Booking, Books
-from storage.sink import SinkFenced, SinkUnavailable, Slice
+from storage.sink import SinkFenced, SinkRefused, SinkUnavailable, Slice
 
 log: Any = structlog.get_logger()
 
@@ -89,6 +91,7 @@ class PostgresSink:
         self._months = Months(clock, door.past_s)
         self._dead = DeadLetters(data_dir, self.reader, disk, clock, dead_letters.quota_bytes)
         self._connection: asyncpg.Connection | None = None
+        self._positions: dict[str, int] = {}
         self._books: dict[str, Books] = {}
 
     async def open(self) -> dict[str, int]:
@@ -104,22 +107,27 @@ class PostgresSink:
                     await clock_repair.repaired_lately(connection, self._door, self._fingerprints_max)
                 )
                 found = await connection.fetch(STATEMENTS["positions"], self.reader)
+                self._books = _books(found)
             except BaseException:
                 connection.terminate()
                 raise
         self._connection = connection
-        self._books = {row["incarnation"].hex: totals.decode(row["totals"]) for row in found}
-        return {row["incarnation"].hex: row["sequence"] for row in found}
+        self._positions = {row["incarnation"].hex: row["sequence"] for row in found}
+        return dict(self._positions)
 
     async def write(self, slices: Sequence[Slice]) -> None:
-        """Store the frames and move the positions. Raises SinkUnavailable, SinkFenced, SinkRefused; then open again."""
+        """Store the frames and move the positions; without slices, see whether the server answers.
+
+        Raises SinkUnavailable, SinkFenced, SinkRefused; then open again.
+        """
         connection = self._connection
         if connection is None:
             raise SinkUnavailable("It is not open.")
-        if not slices:
-            return
         try:
             with translated():
+                if not slices:  # only whether it is there
+                    await connection.execute("SELECT 1")
+                    return
                 outcome = await self._write(connection, slices)
         except BaseException:
             self._fingerprints.forget()
@@ -132,6 +140,7 @@ class PostgresSink:
             if clock_repair.comes_true(_raw_us(row), tuples.occurred_at_us(row.data), self._door)
         ])  # fmt: skip
         self._books.update(outcome.books)
+        self._positions.update((one.incarnation, one.state.sequence) for one in slices)
         _count(outcome)
 
     async def close(self) -> None:
@@ -146,13 +155,15 @@ class PostgresSink:
             connection.terminate()
 
     async def _write(self, connection: asyncpg.Connection, slices: Sequence[Slice]) -> Outcome:
+        if any(one.begin != self._positions.get(one.incarnation, 0) for one in slices):
+            raise SinkFenced("This batch does not begin where the last one ended.")
         batch = sort(slices, self._fingerprints)
         for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._transaction(connection, slices, batch)
             except RowsRefused as refused:
                 await connection.execute("ROLLBACK")
-                log.info("batch_tried_again", reason=refused.kind.name, detail=str(refused.__cause__))
+                log.info("batch_tried_again", reason=refused.kind.name, detail=words(refused.__cause__))
                 if refused.kind is Refusal.NO_PARTITION:
                     await self._months.load(connection)
                     continue
@@ -203,7 +214,9 @@ class PostgresSink:
         for row, sqlstate, message in adopted.refused:
             bury(row, f"sqlstate_{sqlstate}", sqlstate, message)
         outcome.staged = len(rows)
-        outcome.repaired = [row for row in adopted.stored if row.data[66:74] != _raw(row)]
+        outcome.repaired = [
+            row for row in adopted.stored if row.frame.flags & FLAG_CLOCK_BROKEN and row.data[66:74] != _raw(row)
+        ]
         outcome.unkept = self._dead.keep(letters)
         for one, booking in zip(slices, bookings, strict=True):
             before = self._books.get(one.incarnation, Books())
@@ -232,8 +245,8 @@ class PostgresSink:
     ) -> None:
         """Compare-and-set them all. Raises SinkFenced when one is not where it was left; the caller's transaction
         must end."""
-        begun = [one for one in slices if one.begin == 0 and one.incarnation not in self._books]
-        known = [one for one in slices if not (one.begin == 0 and one.incarnation not in self._books)]
+        begun = [one for one in slices if one.incarnation not in self._positions]
+        known = [one for one in slices if one.incarnation in self._positions]
         moved = 0
         if begun:
             status = await connection.execute(
@@ -246,6 +259,17 @@ class PostgresSink:
         if moved != len(slices):
             await connection.execute("ROLLBACK")
             raise SinkFenced(f"{moved} of {len(slices)} positions were where this drain left them.")
+
+
+def _books(found: Sequence[Mapping[str, Any]]) -> dict[str, Books]:
+    """Of each position. Raises SinkRefused for totals that are none: somebody else wrote them."""
+    books = {}
+    for row in found:
+        try:
+            books[row["incarnation"].hex] = totals.decode(row["totals"])
+        except msgspec.DecodeError as error:
+            raise SinkRefused(f"ingest_positions.totals of {row['incarnation'].hex} cannot be read: {error}") from error
+    return books
 
 
 def _columns(slices: Sequence[Slice], books: dict[str, Books], before: bool) -> list[list[Any]]:

@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from storage.sink import SinkRefused, SinkUnavailable
 
-CONNECT_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
 """A script takes 20 ms; a server that waits for the fsync of its log may stand still for seconds."""
 

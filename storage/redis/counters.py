@@ -12,6 +12,7 @@ from redis.exceptions import NoScriptError
 from config.settings import RedisSettings
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
+from storage import metrics
 from storage.redis import key
 from storage.redis.connection import connect, translated
 from storage.redis.gap import first_gap
@@ -123,6 +124,7 @@ class Counters:
             *(self._registration, now_us, self._lease_us, self._memory_us // 1_000, self._view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
         )
+        started_s = self._clock.monotonic_s()
         with translated():
             try:
                 answer = await client.execute_command("EVALSHA", APPLY_SHA1, len(KEYS), *KEYS, *arguments)
@@ -132,6 +134,10 @@ class Counters:
             raise SinkFenced(answer[1].decode("utf-8", "replace"))
         if answer[0] < 0:
             raise SinkRefused(answer[1].decode("utf-8", "replace"))
+        metrics.COUNTERS_SCRIPT_SECONDS.observe(self._clock.monotonic_s() - started_s)
+        metrics.COUNTERS_VIEWS.inc(answer[1])
+        metrics.COUNTERS_SESSIONS.inc(answer[2])
+        metrics.COUNTERS_TESTS.inc(batch.tests)
 
     async def _register(self, client: Any) -> bytes:
         registration, is_new = await client.execute_command(

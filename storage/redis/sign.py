@@ -49,8 +49,8 @@ REGISTER: Final = Struct("<dBd16sd")
 POSITION: Final = Struct("<32sdd")
 """Incarnation · position before · position behind."""
 
-ENTRIES_MAX: Final = 1_000
-"""Views and sessions of one script call, one frame more at most: it holds Redis for some 10 ms, at worst 20."""
+ENTRIES_MAX: Final = 500
+"""Views and sessions of one script call, one frame more at most: it holds Redis for 5 ms, the largest frame for 20."""
 
 Register = tuple[int, int, bytes, int, int]
 Slots = list[Register | None]

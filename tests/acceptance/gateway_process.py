@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from loadtests.product import ROOT, Product
+
+PORTS: Final = range(10_240, 20_000)
 
 
 class Gateway(Product):
@@ -47,19 +52,17 @@ class Gateway(Product):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody had a moment ago, all different."""
-    held: list[socket.socket] = []
+    """Different ports that nobody has at the moment, outside the range from which the kernel serves clients: one that
+    knocks while the gateway is down could otherwise be given the very port, and keep it."""
     ports: list[int] = []
-    try:
-        while len(ports) < count:
-            probe = socket.socket()
-            held.append(probe)
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-        return ports
-    finally:
-        for probe in held:
-            probe.close()
+    while len(ports) < count:
+        port = random.randrange(PORTS.start, PORTS.stop)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+            if port not in ports:
+                ports.append(port)
+    return ports
 
 
 def let_others_through(directory: Path) -> None:

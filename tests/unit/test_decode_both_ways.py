@@ -18,7 +18,7 @@ from tests.builders import CONTENT_ID, RECEIVED_AT, RECEIVED_AT_US, SESSION_ID
 
 LIMITS = Limits(events_max=12)
 MEDIA = st.sampled_from(["json", "ndjson", "text"])
-THOROUGH = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def verdict(body, media, fast_way, country=None):
@@ -64,7 +64,9 @@ INTEGERS = st.integers(0, 2**31 - 1)
 SECONDS = INTEGERS | st.floats(0, 2**31, exclude_max=True)
 VALUES = {
     "type": st.just("playback"),
-    "event_id": UUIDS | UUIDS.map(lambda text: text.replace("-", "").upper()) | st.sampled_from([SESSION_ID, CONTENT_ID]),
+    "event_id": UUIDS
+    | UUIDS.map(lambda text: text.replace("-", "").upper())
+    | st.sampled_from([SESSION_ID, CONTENT_ID]),
     "event_type": st.sampled_from(EVENT_TYPES),
     "content_id": st.just(CONTENT_ID) | UUIDS,
     "session_id": st.just(SESSION_ID) | UUIDS,
@@ -75,29 +77,37 @@ VALUES = {
     "duration": SECONDS,
     "test": st.booleans(),
     "profile_id": UUIDS,
-    **dict.fromkeys(["quality", "device_type", "platform", "cdn_edge", "error_code", "player", "app_version"], VALID_TEXT),
+    **dict.fromkeys(
+        ["quality", "device_type", "platform", "cdn_edge", "error_code", "player", "app_version"], VALID_TEXT
+    ),
     "country": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=2, max_size=2),
     **dict.fromkeys(["bitrate", "buffer_duration", "startup_ms"], INTEGERS),
-    "metadata": st.dictionaries(VALID_TEXT, st.integers() | st.floats(allow_nan=False, allow_infinity=False) | VALID_TEXT | st.lists(st.none())),
+    "metadata": st.dictionaries(
+        VALID_TEXT, st.integers() | st.floats(allow_nan=False, allow_infinity=False) | VALID_TEXT | st.lists(st.none())
+    ),
 }
 REQUIRED = ["event_type", "content_id", "session_id", "occurred_at", "event_id"]
 VALID = st.fixed_dictionaries(
     {name: VALUES[name] for name in REQUIRED},
     optional={name: values for name, values in VALUES.items() if name not in REQUIRED},
 )
-NASTY = st.sampled_from(
-    r"""null true false 0 -0 -0.0 1.0 1.5 -1 5e0 1e2 1e999 -1e999 2147483647 2147483647.9 2147483648 9007199254740991
-    9007199254740992 18446744073709551615 18446744073709551616 0.1e-999 "" "a" "play" "playback" "ad" "\u0000" "a\u0000b"
+_NASTY_TEXTS = r"""
+    null true false 0 -0 -0.0 1.0 1.5 -1 5e0 1e2 1e999 -1e999 2147483647 2147483647.9 2147483648
+    9007199254740991 9007199254740992 18446744073709551615 18446744073709551616 0.1e-999
+    "" "a" "play" "playback" "ad" "\u0000" "a\u0000b"
     "\ud800" "\udc00\ud800" "\ud83d\ude00" "\u00e9" "e\u0301" {} [] [1] {"a":1} {"a":"\u0000"} {"\u0000":1} {"a":"\ud800"}
     {"a":1e999} {"a":1,"a":2} {"a":18446744073709551616} {"a":-9223372036854775809} {"a":1e400} {"n":"\u0041\/\b"}
     "0001-01-01T00:00:00Z" "9999-12-31T23:59:59Z" "0000-02-29T00:00:00Z" "1969-12-31T23:59:59.999999Z"
-    "1970-01-01T00:00:00Z" "2100-12-31T23:59:59.9999999Z" "2101-01-01T00:00:00Z" "2026-02-29T00:00:00Z"
+    "1970-01-01T00:00:00Z" "2100-12-31T23:59:59.9999999Z" "2101-01-01T00:00:00Z"
+    "2026-02-29T00:00:00Z"
     "2026-11-22T20:00:60Z" "2026-11-22T24:00:00Z" "2026-11-22T20:00:00" "2026-11-22T20:00:00.Z" "2026-11-22T20:00:00+24:00"
     "2026-11-22T20:00:00.1234567890123456789+00:00" "2026-11-22T20:00:00-00:00" "١٩٧٠-01-01T00:00:00Z"
     1795377600000 1795377600000.0 -1795377600000 4133980799999 4133980800000
     "5e551011-1111-4222-8333-44445555666" "5e551011-1111-4222-8333-4444555566666" "5e5510111111422283334444555566-6"
     "5e551011111142228333444455556666" "{5e551011-1111-4222-8333-444455556666}" "5E551011-1111-4222-8333-444455556666"
-    """.split()
+"""
+NASTY = st.sampled_from(
+    _NASTY_TEXTS.split()
     + ['"' + "x" * length + '"' for length in (20, 21, 50, 51, 100, 101)]
     + ['"2026-11-22 20:00:00Z"', '"5e551011 1111 4222 8333 444455556666"', '" e551011-1111-4222-8333-444455556666"']
     + ["1" * 400, "1" * 5_000, "[" * 12 + "]" * 12, "[" * 14 + "]" * 14, '{"a":' * 12 + "1" + "}" * 12]
@@ -155,14 +165,14 @@ def test_both_ways_say_the_same_of_valid_and_damaged_events(body, media, country
     assert verdict(body, media, True, country) == verdict(body, media, False, country)
 
 
-@settings(THOROUGH, max_examples=150)
+@settings(THOROUGH, max_examples=80)
 @given(bodies(faults=0), st.sampled_from([None, "DE"]))
 def test_both_ways_make_the_same_tuples_of_valid_events(body, country):
     assert verdict(body, "text", True, country) == verdict(body, "text", False, country)
 
 
 @settings(THOROUGH, max_examples=400)
-@given(st.binary(max_size=60) | st.text("[]{}\",:\\ \n0123eEtrufalsn.-+", max_size=30).map(str.encode), MEDIA)
+@given(st.binary(max_size=60) | st.text('[]{}",:\\ \n0123eEtrufalsn.-+', max_size=30).map(str.encode), MEDIA)
 @example(b"", "json")
 @example(b" \n", "ndjson")
 @example(b"[" * 100_000, "json")
@@ -223,7 +233,7 @@ def _expected_us(sent):
 RENAMED = {"position": "position_s", "duration": "duration_s", "bitrate": "bitrate_kbps"}
 
 
-@THOROUGH
+@settings(THOROUGH, max_examples=80)
 @given(st.lists(VALID, min_size=1, max_size=4, unique_by=lambda event: UUID(event["event_id"])))
 def test_what_is_accepted_decodes_back_to_what_was_sent(events):
     batch = decode(json.dumps(events).encode(), "json", RECEIVED_AT_US, LIMITS)

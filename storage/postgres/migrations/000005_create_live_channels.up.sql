@@ -8,7 +8,7 @@ CREATE TABLE live_channels (
     ingest_url     VARCHAR(1000),
     is_live        BOOLEAN DEFAULT FALSE,
     viewer_count   INT DEFAULT 0 CHECK (viewer_count >= 0)
-) WITH (fillfactor = 70);   -- viewer_count is written every few seconds: room in the page for updates without index work
+) WITH (fillfactor = 70);   -- viewer_count is written every few seconds: room for updates without index work
 
 CREATE INDEX idx_live_channels_content_id ON live_channels (content_id);
 

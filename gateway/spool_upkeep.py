@@ -1,0 +1,72 @@
+"""The spool beside the flow: incarnations of dead collectors are ended, delivered segments removed."""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from config.settings import Settings
+from gateway.layout import DataDir
+from ingest.clock import SystemClock
+from ingest.spool.disk import FileDisk
+from ingest.spool.recovery import recover
+from ingest.spool.retention import removable, remove, sealed_segments, used_bytes
+from storage.reader_status import ReaderStatus
+
+log: Any = structlog.get_logger()
+
+INTERVAL_S = 5.0
+READERS = ("postgres", "redis")
+"""Every reader holds segments back; a derivable one only until it is cut loose."""
+REQUIRED = ("postgres",)
+DERIVABLE_SHARE = 0.8
+"""Of the high mark: a spool that has grown so far goes on without its derivable readers; they say `rebuild_needed`."""
+
+
+async def recover_all(data: DataDir, patience_s: float) -> None:
+    """End the incarnations of collectors that are gone; wait a while for those that are about to go."""
+    disk, clock = FileDisk(), SystemClock()
+    until_s = clock.monotonic_s() + patience_s
+    while held := await asyncio.to_thread(recover, disk, data.spool, clock):
+        if clock.monotonic_s() >= until_s:
+            log.warning("spool_incarnations_held", incarnations=held)
+            return
+        await asyncio.sleep(0.1)
+
+
+async def keep(data: DataDir, settings: Settings, statuses: Callable[[], Mapping[str, ReaderStatus | None]]) -> None:
+    """Remove what every reader has delivered, for ever; an error of the disk is logged and the next turn comes."""
+    while True:
+        await asyncio.sleep(INTERVAL_S)
+        try:
+            await asyncio.to_thread(remove_delivered, data, settings, statuses())
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("spool_upkeep_failed", error=str(error))
+
+
+def remove_delivered(data: DataDir, settings: Settings, statuses: Mapping[str, ReaderStatus | None]) -> None:
+    """One turn. Nothing goes while a required reader has not told where it is. Raises OSError, msgspec.DecodeError."""
+    positions: dict[str, Mapping[str, int]] = {}
+    for reader in READERS:
+        status = statuses[reader]
+        if status is None and reader in REQUIRED:
+            return
+        if status is None or status.state != "rebuild_needed":
+            positions[reader] = status.positions if status else {}
+    disk = FileDisk()
+    quota_bytes, used = settings.spool.quota_bytes, used_bytes(disk, data.spool)
+    # half of the quota: what is only kept for comfort must never bring the intake near its high mark
+    excess_bytes = used - quota_bytes // 2
+    segments = sealed_segments(disk, data.spool, SystemClock().now_us() / 1e6)
+    chosen = removable(segments, positions, settings.spool.kept_s, excess_bytes)
+    beyond_bytes = used - int(quota_bytes * settings.spool.high_mark * DERIVABLE_SHARE)
+    if beyond_bytes > sum(kept.size_bytes for kept in chosen):
+        required = {reader: positions[reader] for reader in REQUIRED}
+        cut = [kept for kept in removable(segments, required, math.inf, beyond_bytes) if kept not in chosen]
+        if cut:
+            log.error("derivable_readers_cut_loose", segments=len(cut), size_bytes=sum(kept.size_bytes for kept in cut))
+            chosen += cut
+    remove(disk, data.spool, chosen)

@@ -1,0 +1,83 @@
+"""The read side on a real Valkey: what it says is what the counters hold, at the moment that is asked about."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from live import viewers, views
+from storage.redis import key
+from storage.redis.connection import connect
+from storage.sink import SinkUnavailable
+from tests.contract.counting import Bench
+from tests.signs import DAY, HOUR, LEASE, NOW, SECOND, a_sign, content_of
+
+HOUR_NOW = NOW // HOUR
+
+
+@pytest.fixture
+def bench(valkey_url: str, tmp_path: Path) -> Iterator[Bench]:
+    with Bench(valkey_url, tmp_path) as result:
+        yield result
+
+
+def test_views_of_a_content_are_said_by_the_hour_and_in_all(bench: Bench) -> None:
+    bench.write(*(a_sign(session=session, ago=hours * HOUR) for session, hours in enumerate([0, 0, 3, 700])))
+    bench.write(a_sign(session=9, content=2))
+    asked = range(HOUR_NOW - 5, HOUR_NOW + 1)
+    assert bench.loop.run(views.by_hour(bench.client, content_of(1), asked)) == {HOUR_NOW: 2, HOUR_NOW - 3: 1}
+    assert bench.loop.run(views.total(bench.client, content_of(1), NOW)) == 4
+    assert bench.loop.run(views.total(bench.client, content_of(3), NOW)) == 0
+
+
+@pytest.mark.parametrize("ago", [31 * DAY, 0, -23 * HOUR])
+def test_every_hour_that_is_kept_is_asked_for(bench: Bench, ago: int) -> None:
+    bench.write(a_sign(ago=ago))
+    assert bench.views() == {(content_of(1), (NOW - ago) // HOUR): 1}
+
+
+def test_what_was_counted_is_said_in_all(bench: Bench) -> None:
+    assert bench.loop.run(views.counted(bench.client)) == views.Counted()
+    bench.write(a_sign(), a_sign("pause"), a_sign("heartbeat"), a_sign("heartbeat", test=True))
+    assert bench.loop.run(views.counted(bench.client)) == views.Counted(rows=2, signals=2, tests=1, views=1)
+
+
+def test_viewers_are_those_whose_lease_lasts_at_the_moment_asked_about(bench: Bench) -> None:
+    bench.write(*(a_sign(session=session, ago=session * SECOND) for session in range(20)))
+    for later_us, expected in ((0, 20), (LEASE - 10 * SECOND, 10), (LEASE - 1, 1), (LEASE, 0)):
+        assert bench.loop.run(viewers.now(bench.client, content_of(1), NOW + later_us)) == expected
+        everywhere = bench.loop.run(viewers.everywhere(bench.client, NOW + later_us))
+        assert everywhere == ({content_of(1): expected} if expected else {})
+
+
+def test_every_content_with_viewers_is_named_and_no_other(bench: Bench) -> None:
+    bench.write(*(a_sign(session=session, content=session % 7) for session in range(50)))
+    bench.write(*(a_sign("stop", ago=0, session=session, content=3) for session in range(50) if session % 7 == 3))
+    assert bench.loop.run(viewers.everywhere(bench.client, NOW)) == {
+        content_of(content): len(range(content, 50, 7)) for content in range(7) if content != 3
+    }
+
+
+def test_reading_changes_nothing(bench: Bench) -> None:
+    bench.write(a_sign())
+    before = bench.holds()
+    later_us = NOW + DAY  # a reader whose clock is a day ahead
+    assert bench.loop.run(viewers.everywhere(bench.client, later_us)) == {}
+    assert bench.loop.run(viewers.now(bench.client, content_of(1), later_us)) == 0
+    bench.loop.run(views.all_by_hour(bench.client, later_us))
+    assert bench.holds() == before
+    assert bench.loop.run(bench.client.zcard(key.viewers(content_of(1)))) == 1
+
+
+def test_a_redis_that_is_away_is_said_to_be(bench: Bench) -> None:
+    nobody = connect("redis://127.0.0.1:1")
+    for question in (
+        lambda: views.total(nobody, content_of(1), NOW),
+        lambda: views.all_by_hour(nobody, NOW),
+        lambda: views.counted(nobody),
+        lambda: viewers.now(nobody, content_of(1), NOW),
+        lambda: viewers.everywhere(nobody, NOW),
+    ):
+        with pytest.raises(SinkUnavailable):
+            bench.loop.run(question())
+    bench.loop.run(nobody.aclose())

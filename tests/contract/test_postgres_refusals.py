@@ -1,0 +1,183 @@
+"""What PostgreSQL refuses: one row, a whole frame, or us."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.embedded import EmbeddedPostgres
+from storage import dead_letter
+from storage.sink import SinkLost, SinkRefused, SinkUnavailable
+from tests.contract.connected import connected
+from tests.contract.postgres_store import KilledBeforeItsPositions, Store, a_store, run
+from tests.spooled import SECOND, Spooled, a_frame_of, a_row, rows_of
+
+
+@pytest.fixture
+def store(embedded_url: str, tmp_path: Path) -> Store:
+    return a_store(embedded_url, tmp_path)
+
+
+def test_a_row_the_database_refuses_harms_only_itself(store: Store) -> None:
+    async def scenario() -> None:
+        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT sane CHECK (bitrate < 1000)")
+        good, bad = rows_of(97, bitrate_kbps=5), rows_of(3, bitrate_kbps=5000)
+        mixed = [*good[:10], bad[0], *good[10:90], bad[1], bad[2], *good[90:]]
+        spooled, sink = Spooled(), await store.opened()
+        await sink.write([spooled.slice(mixed[:50], mixed[50:]), (other := Spooled()).slice(more := rows_of(5))])
+        await sink.write([spooled.slice(later := rows_of(2))])
+        await sink.close()
+        assert await store.rows() == sorted(good + more + later)
+        letters = list(dead_letter.read(store.data_dir))
+        assert [(one.reason, one.sqlstate, one.sequence, one.index) for one in letters] == [
+            ("sqlstate_23514", "23514", 0, 10), ("sqlstate_23514", "23514", 1, 41), ("sqlstate_23514", "23514", 1, 42),
+        ]  # fmt: skip
+        assert [dead_letter.decoded(one.tuple) for one in letters] == bad
+        assert "5000" not in letters[0].message  # the database's DETAIL quotes the row
+        assert await store.value("SELECT count(*) FROM ingest_positions WHERE sequence > 0") == 2
+        assert other.state.sequence == 1
+        await store.check()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "poison, sqlstate",
+    [
+        (lambda row: row[:-4] + b"\x00\x00\x00\x01{", "22P02"),  # metadata that is no JSON
+        (lambda row: row.replace(b"\x00\x00\x00\x04play", b"\x00\x00\x00\x04pl\xffy"), "22021"),
+        (lambda row: row[:1] + b"\x17" + row[2:-4], "22P04"),  # a field is missing
+        (lambda row: row[:78] + b"\x7f" + b"\xff" * 6 + b"\xfe" + row[86:], "22008"),  # received beyond the end of time
+    ],
+    ids=["json", "utf-8", "fields", "time"],
+)
+def test_a_tuple_that_is_no_row_harms_only_itself(
+    store: Store, poison: Callable[[bytes], bytes], sqlstate: str
+) -> None:
+    async def scenario() -> None:
+        good, bad = rows_of(20), poison(a_row())
+        await store.write(Spooled().slice([*good[:7], bad, *good[7:]]))
+        assert await store.rows() == sorted(good)
+        (letter,) = dead_letter.read(store.data_dir)
+        assert (letter.sqlstate, letter.index, dead_letter.decoded(letter.tuple)) == (sqlstate, 7, bad)
+        await store.check()
+
+    run(scenario)
+
+
+def test_a_second_unique_index_refuses_rows_one_by_one(store: Store) -> None:
+    async def scenario() -> None:
+        await store.execute("CREATE UNIQUE INDEX ON playback_events (occurred_at, sequence)")
+        rows = [a_row(sequence=number) for number in (1, 2, 2, 3)]
+        await store.write(Spooled().slice(rows))
+        assert await store.rows() == sorted([rows[0], rows[1], rows[3]])
+        (letter,) = dead_letter.read(store.data_dir)
+        assert (letter.sqlstate, letter.index) == ("23505", 2)
+
+    run(scenario)
+
+
+def test_letters_are_kept_before_the_position_moves_and_read_once_when_the_write_is_repeated(store: Store) -> None:
+    async def scenario() -> None:
+        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT sane CHECK (bitrate < 1000)")
+        one = Spooled().slice([a_row(bitrate_kbps=5000), *rows_of(2)])
+        sink = await store.opened(KilledBeforeItsPositions)
+        with pytest.raises(SinkUnavailable):
+            await sink.write([one])
+        await sink.close()
+        assert len(list(dead_letter.read(store.data_dir))) == 1
+        assert await store.books() == []
+        store.clock.at_us += SECOND
+        await store.write(one)
+        assert len(list(dead_letter.read(store.data_dir))) == 1
+        await store.check()
+
+    run(scenario)
+
+
+def test_a_missing_column_waits_for_an_engineer_and_buries_nothing(store: Store) -> None:
+    async def scenario() -> None:
+        sink, one = await store.opened(), Spooled().slice(rows_of(2))
+        await store.execute("ALTER TABLE playback_events DROP COLUMN metadata")
+        with pytest.raises(SinkRefused, match="42703"):
+            await sink.write([one])
+        assert list(dead_letter.read(store.data_dir)) == []
+        await store.execute("ALTER TABLE playback_events ADD COLUMN metadata json")
+        await store.write(one)
+        assert len(await store.rows()) == 2
+
+    run(scenario)
+
+
+def test_a_frame_of_a_newer_release_stops_the_reader_and_is_not_passed_over(store: Store) -> None:
+    async def scenario() -> None:
+        spooled, sink = Spooled(), await store.opened()
+        await sink.write([spooled.slice(rows := rows_of(1))])
+        with pytest.raises(SinkRefused, match="schema 7"):
+            await sink.write([spooled.slice(rows_of(1), a_frame_of(rows_of(1), schema=7))])
+        assert await store.rows() == rows
+        assert await sink.open() == {spooled.incarnation: 1}
+        await sink.close()
+
+    run(scenario)
+
+
+def test_a_locked_table_is_an_outage_and_not_a_refusal(store: Store) -> None:
+    async def scenario() -> None:
+        sink, one = await store.opened(), Spooled().slice(rows := rows_of(1))
+        assert sink._connection is not None
+        await sink._connection.execute("SET lock_timeout = '200ms'")
+        async with connected(store.url) as other, other.transaction():
+            await other.execute("LOCK TABLE playback_events")
+            with pytest.raises(SinkUnavailable, match="55P03"):
+                await sink.write([one])
+        assert list(dead_letter.read(store.data_dir)) == []
+        await store.write(one)
+        assert await store.rows() == rows
+
+    run(scenario)
+
+
+def test_asynchronous_commits_are_refused(store: Store) -> None:
+    async def scenario() -> None:
+        name = store.url.rpartition("/")[2]
+        await store.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        with pytest.raises(SinkRefused, match="synchronous_commit"):
+            await store.sink().open()
+
+    run(scenario)
+
+
+def test_a_server_without_fsync_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = EmbeddedPostgres(tmp_path / "server", settings={"fsync": "off", "shared_buffers": "16MB"})
+        try:
+            store = Store(await server.start(), tmp_path)
+            with pytest.raises(SinkRefused, match="fsync"):
+                await store.sink().open()
+        finally:
+            await server.stop()
+
+    run(scenario)
+
+
+def test_a_database_that_was_never_migrated_is_lost_and_one_that_is_away_unavailable(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        with pytest.raises(SinkLost):
+            await Store(embedded_url, tmp_path).sink().open()
+        with pytest.raises(SinkUnavailable):
+            await Store("postgresql://nobody@127.0.0.1:1/none", tmp_path).sink().open()
+
+    run(scenario)
+
+
+def test_totals_that_are_none_wait_for_an_engineer(store: Store) -> None:
+    async def scenario() -> None:
+        await store.write(Spooled().slice(rows_of(1)))
+        await store.execute("""UPDATE ingest_positions SET totals = '{"stored": "many"}'""")
+        with pytest.raises(SinkRefused, match="totals"):
+            await store.sink().open()
+
+    run(scenario)

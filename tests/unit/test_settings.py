@@ -1,0 +1,110 @@
+"""Settings are typed, their sources ordered, and a misspelt one is an error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.settings import Settings, SettingsError, from_environment, load, merged
+
+
+def a_file(tmp_path, text: str):
+    path = tmp_path / "gateway.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_without_any_source_everything_has_its_default():
+    assert load(None, {}) == Settings()
+
+
+def test_the_file_is_over_the_defaults_the_environment_over_the_file_and_arguments_over_all(tmp_path):
+    path = a_file(tmp_path, 'workers = 2\n[http]\nport = 1\nhost = "127.0.0.1"\n[spool]\nkept_s = 5\n')
+    environment = {"INGEST_HTTP_PORT": "2", "INGEST_SPOOL_QUOTA_BYTES": "3", "PATH": "/bin"}
+    found = load(path, environment, http={"port": 4})
+    assert (found.workers, found.http.port, found.http.host) == (2, 4, "127.0.0.1")
+    assert (found.spool.kept_s, found.spool.quota_bytes) == (5, 3)
+    assert load(path, environment).http.port == 2 and load(path, {}).http.port == 1
+
+
+def test_sections_of_two_words_and_top_level_names_are_found_in_the_environment():
+    assert from_environment(
+        {"INGEST_DEAD_LETTERS_QUOTA_BYTES": "7", "INGEST_DATA_DIR": "d", "INGEST_WORKERS": "3"}
+    ) == {
+        "dead_letters": {"quota_bytes": "7"},
+        "data_dir": "d",
+        "workers": "3",
+    }
+    assert load(None, {"INGEST_SPOOL_HIGH_MARK": "0.5", "INGEST_REDIS_LEASE_FACTOR": "3"}).spool.high_mark == 0.5
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"INGEST_HTP_PORT": "1"},
+        {"INGEST_HTTP_PROT": "1"},
+        {"INGEST_HTTP": "1"},
+        {"INGEST_": "1"},
+        {"INGEST_HTTP_PORT": "eighty"},
+        {"INGEST_HTTP_PORT": "65536"},
+        {"INGEST_HTTP_PORT": ""},
+        {"INGEST_WORKERS": "0"},
+        {"INGEST_SPOOL_HIGH_MARK": "1.1"},
+        {"INGEST_SPOOL_HIGH_MARK": "0"},
+        {"INGEST_HTTP_BODY_MAX_BYTES": "100", "INGEST_HTTP_DECODED_MAX_BYTES": "99"},
+        {"INGEST_HTTP_DECODED_MAX_BYTES": str(2**40)},
+    ],
+)
+def test_what_is_no_setting_or_no_value_of_one_is_an_error(environment):
+    with pytest.raises(SettingsError):
+        load(None, environment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[http]\nprot = 1", "[htp]\nport = 1", "workers = ", "workers = 1.5", "http = 1", "[http]\nport = -1", "\x00"],
+)
+def test_what_is_wrong_in_the_file_is_an_error_and_not_silently_a_default(tmp_path, text):
+    with pytest.raises(SettingsError):
+        load(a_file(tmp_path, text), {})
+
+
+def test_a_file_that_is_not_there_or_not_utf8_is_an_error(tmp_path):
+    with pytest.raises(SettingsError, match=r"gateway\.toml"):
+        load(tmp_path / "gateway.toml", {})
+    (tmp_path / "gateway.toml").write_bytes(b"host = '\xff'")
+    with pytest.raises(SettingsError):
+        load(tmp_path / "gateway.toml", {})
+
+
+def test_an_error_says_where_it_is():
+    with pytest.raises(SettingsError, match=r"\$\.http\.port"):
+        load(None, {"INGEST_HTTP_PORT": "65536"})
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        Settings().workers = 2  # type: ignore[misc]
+
+
+@given(st.dictionaries(st.text(max_size=20).map(lambda name: "INGEST_" + name), st.text(max_size=9)))
+def test_no_environment_raises_anything_else(environment):
+    try:
+        load(None, environment)
+    except SettingsError:
+        pass
+
+
+nested = st.dictionaries(st.sampled_from("abc"), st.integers() | st.dictionaries(st.sampled_from("xy"), st.integers()))
+
+
+@given(nested, nested)
+def test_merging_keeps_what_is_below_only_where_nothing_is_above(below, above):
+    result = merged(below, above)
+    assert result.keys() == below.keys() | above.keys()
+    for key, value in result.items():
+        if key not in above:
+            assert value == below[key]
+        elif isinstance(value, dict) and isinstance(below.get(key), dict):
+            assert value == {**below[key], **above[key]}
+        else:
+            assert value == above[key]
