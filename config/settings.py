@@ -53,7 +53,6 @@ class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     past_s: Positive = 35 * 86_400  # offline players keep events 14 days; a month is the longest offline rental
     future_s: Positive = 86_400  # time zones mistaken for offsets
-    skew_s: Positive = 300  # a clock further off than this is broken, and event time is corrected by sent_at
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +74,7 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
     fingerprints_max: Positive = (
-        1_000_000  # ids remembered, to suspect duplicates before COPY does; 60 bytes each
+        1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each
     )
 
 

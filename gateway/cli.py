@@ -241,7 +241,7 @@ def verify(config: Path | None, data_dir: str | None, as_json: bool) -> None:
     settings = settings_of(config, **_given(data_dir=data_dir))
     data = DataDir(Path(settings.data_dir))
     try:
-        found = asyncio.run(verifying.verify(settings, data, postgres_url(settings), redis_url(settings)))
+        found = asyncio.run(verifying.verify(data, postgres_url(settings), redis_url(settings)))
     except verifying.CannotVerify as error:
         raise Failed(str(error)) from error
     click.echo(report.as_json(found) if as_json else report.as_text(found))

@@ -25,6 +25,11 @@ PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
 
 
+GC_THRESHOLD = 20_000
+"""Containers made until a collection: a batch makes hundreds that die young by themselves; the default of 700 costs a fifth
+of a collector's time."""
+
+
 class Orders(Struct, frozen=True):
     """What a supervisor tells its child."""
 
@@ -76,6 +81,7 @@ def ready() -> None:
     """Tell the supervisor that this process does its work from now on."""
     gc.collect()
     gc.freeze()  # what the start made stays; the garbage collector need not walk it again
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
     os.write(1, b"ready\n")
 
 

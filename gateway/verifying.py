@@ -11,7 +11,6 @@ from uuid import UUID
 
 import asyncpg
 
-from config.settings import Settings
 from gateway.kept_rows import Kept
 from gateway.layout import DataDir
 from gateway.report import Report
@@ -31,7 +30,7 @@ class CannotVerify(Exception):
     """A store does not answer."""
 
 
-async def verify(settings: Settings, data: DataDir, postgres_url: str, redis_url: str) -> Report:
+async def verify(data: DataDir, postgres_url: str, redis_url: str) -> Report:
     """Raises CannotVerify when a store does not answer; what differs is in the report."""
     report = Report()
     try:
@@ -43,7 +42,7 @@ async def verify(settings: Settings, data: DataDir, postgres_url: str, redis_url
             kept.check_unknown({position.incarnation for position in positions}, report)
             await _months(audit, positions, kept, report)
             since = datetime.now(UTC) - VIEW_WINDOW
-            stored_views = await audit.views(settings.door.skew_s, since)
+            stored_views = await audit.views(since)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise CannotVerify(f"PostgreSQL: {error or type(error).__name__}") from error
     if redis_url:

@@ -19,10 +19,10 @@ from ingest import cors
 from ingest.admission import BODY_TOO_LARGE, DRAINING, REASONS, SPOOL_UNAVAILABLE, Admission
 from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.clock import Clock
-from ingest.codes import CODES
+from ingest.codes import CODES, UNSUPPORTED_ENCODING
 from ingest.connection import server
 from ingest.decode import Limits, Undecodable, decode
-from ingest.decode.body import BodyTooLarge, CorruptBody, Inflater, UnsupportedEncoding
+from ingest.decode.body import Inflater
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.tally import Tally
 
@@ -38,6 +38,8 @@ MEDIA_TYPES = {
     "": "text",
 }
 """Content types of events; a beacon's text/plain (and none at all) may be either form of JSON."""
+GZIP_MAGIC = b"\x1f\x8b"
+"""RFC 1952 §2.3.1; no JSON begins with it."""
 CODE_INDEX = {code.name: code.index for code in CODES}
 
 
@@ -117,15 +119,14 @@ class Collector:
         try:
             if not self._appender.writable:
                 raise self._refused(SPOOL_UNAVAILABLE)
-            body = await self._read(request, media)
-            received_at_us = self._clock.now_us()
             dry_run = bool(request.query_string) and request.query.get("dry_run") in ("1", "true")
             country = headers.get(self._http.country_header) if self._http.country_header else None
             try:
+                body = await self._read(request)
+                received_at_us = self._clock.now_us()
                 batch = decode(body, media, received_at_us, self._limits, country=country, dry_run=dry_run)
             except Undecodable as error:
-                answer = refusal(error.status, error.code, error.message, **error.details)
-                raise Refusal(answer, error.code) from None
+                raise _undecodable(error) from None
             if dry_run:
                 return verdicts(batch, dry_run=True)
             rejected = {CODE_INDEX[code]: count for code, count in batch.rejected_by_code.items()}
@@ -141,47 +142,35 @@ class Collector:
         self.tally.batch(batch)
         return verdicts(batch, minimal="return=minimal" in headers.get("Prefer", ""))
 
-    async def _read(self, request: web.BaseRequest, media: str) -> bytes:
-        """The body, inflated. Bytes beyond the caps are not kept in memory."""
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        """The body, inflated; gzip without its header (a beacon cannot set one) is known by its magic number.
+
+        Bytes beyond the caps are not kept in memory.
+        """
         encoding = request.headers.get("Content-Encoding")
         content = request.content
         try:
             if encoding is None and content.is_eof():  # arrived with its head: the usual case
                 raw = content.read_nowait(-1)
                 self.tally.body_bytes += len(raw)
-                if media != "text" or raw[:2] != b"\x1f\x8b":
+                if len(raw) > self._http.body_max_bytes:
+                    raise self._refused(BODY_TOO_LARGE)
+                if raw[:2] != GZIP_MAGIC:
                     return raw
                 inflater = Inflater("gzip", self._http.decoded_max_bytes)
                 return inflater.feed(raw) + inflater.finish()
             parts: list[bytes] = []
             received_bytes = 0
-            inflater = Inflater(encoding or "identity", self._http.decoded_max_bytes)
+            inflater = Inflater(encoding, self._http.decoded_max_bytes)
             async with asyncio.timeout(self._http.body_timeout_s):
                 while chunk := await content.readany():
                     received_bytes += len(chunk)
                     if received_bytes > self._http.body_max_bytes:
                         raise self._refused(BODY_TOO_LARGE)
-                    if (
-                        received_bytes == len(chunk)
-                        and encoding is None
-                        and media == "text"
-                        and chunk[:2] == b"\x1f\x8b"
-                    ):
-                        inflater = Inflater("gzip", self._http.decoded_max_bytes)
                     parts.append(inflater.feed(chunk))
             self.tally.body_bytes += received_bytes
             parts.append(inflater.finish())
             return b"".join(parts)
-        except BodyTooLarge:
-            message = "The body inflates to more than one request may hold; split it."
-            details = {"decoded_max_bytes": self._http.decoded_max_bytes}
-            raise Refusal(refusal(413, BODY_TOO_LARGE, message, **details), BODY_TOO_LARGE) from None
-        except UnsupportedEncoding as error:
-            answer = refusal(415, "unsupported_encoding", str(error), accepted=["gzip", "deflate", "zstd", "identity"])
-            answer = answer._replace(headers=(("Accept-Encoding", "gzip, deflate, zstd"),))
-            raise Refusal(answer, "unsupported_encoding") from None
-        except CorruptBody as error:
-            raise Refusal(refusal(400, "corrupt_encoding", str(error)), "corrupt_encoding") from None
         except TimeoutError:
             answer = refusal(
                 408, "body_timeout", "The body did not arrive in time.", timeout_s=self._http.body_timeout_s
@@ -194,10 +183,9 @@ class Collector:
         if reason == BODY_TOO_LARGE:
             limits = {"body_max_bytes": self._http.body_max_bytes, "events_max": self._http.events_max}
             return Refusal(refusal(413, reason, REASONS[reason], **limits), reason)
-        answer = try_again(503, reason, REASONS[reason], self._chance())
-        if reason == DRAINING:
-            answer = answer._replace(headers=(("Retry-After", "1"),))
-        return Refusal(answer, reason)
+        # draining: another node, or this one in a moment; there is no herd to spread
+        chance = 0.0 if reason == DRAINING else self._chance()
+        return Refusal(try_again(503, reason, REASONS[reason], chance), reason)
 
 
 def _elsewhere(known: bool) -> Answer:
@@ -206,6 +194,13 @@ def _elsewhere(known: bool) -> Answer:
         raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
     answer = refusal(405, "method_not_allowed", "Events are posted.")
     raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+
+
+def _undecodable(error: Undecodable) -> Refusal:
+    answer = refusal(error.status, error.code, error.message, **error.details)
+    if error.code == UNSUPPORTED_ENCODING:
+        answer = answer._replace(headers=(("Accept-Encoding", "gzip, deflate, zstd"),))
+    return Refusal(answer, error.code)
 
 
 def _media(content_type: str) -> str:

@@ -198,6 +198,7 @@ def table(figures: dict[str, Any]) -> str:
         ("load generator CPU, µs an event", f"{f['client_cpu_us_per_event']}", "", "", ""),
         ("answer p50 / p99, ms, 20 a POST", f"{f['latency_ms_p50']} / {f['latency_ms_p99']}", "", "", ""),
         ("answer p50 / p99, ms, single", f"{f['single_latency_ms_p50']} / {f['single_latency_ms_p99']}", "", "", ""),
+        ("CPU taken by others, of all cores", f"{f['others_cpu_share']:.0%}", "", "", ""),
         (
             "acknowledged",
             f"{f['acknowledged']:,}",

@@ -23,6 +23,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -30,6 +31,8 @@ from msgspec import Struct
 
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
+from ingest.spool.frame import Frame
+from ingest.tuple import event_id, occurred_at_us, received_at_us
 
 log: Any = structlog.get_logger()
 
@@ -148,6 +151,26 @@ def read(data_dir: Path) -> Iterator[Letter]:
                 if letter.identity not in seen:
                     seen.add(letter.identity)
                     yield letter
+
+
+def letter_of(
+    incarnation: str, frame: Frame, number: int, row: bytes, reason: str, sqlstate: str = "", message: str = ""
+) -> Letter:
+    """For row `number` (from 0) of a frame, `row` as it lies there."""
+    return Letter(
+        reason=reason,
+        sqlstate=sqlstate,
+        message=message[:MESSAGE_MAX_CHARACTERS],
+        event_id=str(UUID(bytes=event_id(row).ljust(16, b"\0"))),  # of a tuple that is none, it may be cut
+        occurred_at_us=occurred_at_us(row),
+        received_at_us=received_at_us(row),
+        incarnation=incarnation,
+        sequence=frame.sequence,
+        index=number,
+        schema=frame.schema,
+        flags=frame.flags,
+        tuple=encoded(row),
+    )
 
 
 def encoded(row: bytes) -> str:

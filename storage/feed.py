@@ -1,5 +1,4 @@
-"""What a drain reads: every incarnation of the spool from the store's position on, all of them fairly, in bounded
-bites."""
+"""What a drain reads: every incarnation of the spool from the store's position on, fairly, in bounded bites."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,7 @@ SHARE_MIN_BYTES = 64 * 1024
 """The least an incarnation may bring to a batch, however many there are."""
 
 STALLED_ROUNDS_MAX = 100
-"""Rounds in which the watermark promises frames that cannot be read, until the reader is opened anew (about two
-seconds)."""
+"""Rounds in which the watermark promises frames that cannot be read, until the reader is opened anew: two seconds."""
 
 
 class SpoolRefused(StoreError):
@@ -38,8 +36,7 @@ class Lag(NamedTuple):
 
 
 class Feed:
-    """Readers of all incarnations below DATA/spool. `positions` is what the store holds: incarnation → next
-    sequence."""
+    """Readers of all incarnations below DATA/spool, and `positions`, what the store holds: name → next sequence."""
 
     def __init__(self, data_dir: Path, disk: Disk) -> None:
         self._root = data_dir / "spool"

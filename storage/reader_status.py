@@ -29,11 +29,9 @@ class ReaderStatus(Struct, frozen=True):
     """Why it is not running; empty while it is."""
     pid: int
     at_us: int
-    """When this was written, microseconds since 1970 UTC. A status of more than a few seconds ago is of a dead
-    process."""
+    """When it was written, microseconds since 1970 UTC. After a few seconds without a new one its process is dead."""
     positions: dict[str, int]
-    """Incarnation (32 hex digits) → sequence of the next frame, as the store holds it. Empty until the store was
-    opened."""
+    """Incarnation (32 hex digits) → sequence of the next frame, as the store holds it; empty until it was opened."""
     delivered_events: int = 0
     """By this process."""
     last_success_us: int | None = None

@@ -106,7 +106,7 @@ def _tail(values: _Tail) -> bytes:
     )
 
 
-_TAILS: Final[Memo[_Tail, bytes]] = Memo(_tail, 8_192)
+_TAILS: Final[Memo[_Tail, bytes]] = Memo(_tail, 4_096)
 
 
 def encode(events: Sequence[PlaybackEvent], request: Request, common: Window) -> Encoded:

@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True):
 
     @property
     def values_max(self) -> int:
-        """Values of one request, known and unknown: bounds what parsing costs, whatever the body (about 20 MB, 50 ms)."""
+        """Values of one request, known and unknown: bounds what parsing any body costs (about 20 MB, 50 ms)."""
         return max(_VALUES_MIN, _VALUES_AN_EVENT * self.events_max)
 
     @classmethod

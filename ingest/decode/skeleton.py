@@ -1,4 +1,4 @@
-"""The skeleton of a JSON text, its brackets and commas outside strings, taken without parsing: a handful of passes in C.
+"""The skeleton of a JSON text, its brackets and commas outside strings, taken without parsing: a few passes in C.
 
 It bounds what parsing may cost before anything is parsed. Eight mebibytes of `[],[],…` deflate to a few kilobytes and
 would take seconds and hundreds of megabytes as objects.

@@ -36,7 +36,11 @@ class Verdict(NamedTuple):
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str):
         raise Refused(codes.INVALID_TYPE, path, "The value is not a text.")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        raise Refused(codes.INVALID_TEXT, path) from None
+    if "\0" in value:
         raise Refused(codes.INVALID_TEXT, path)
     return value
 

@@ -51,9 +51,10 @@ Two checksums, so that a damaged payload still has a head that says how long it 
 search for the next frame hashes no payload that a head does not vouch for. Seeded, because players choose bytes of the
 tuples (16 of every identifier): a frame put together out of events does not know the seed, and is not taken for one.
 
-Life of a segment: `.open` → rename → `.sealed` → unlink. A frame is acknowledged after `fdatasync` of its segment; new
-files and renames fsync their directory. After a failed write or fsync the whole incarnation is abandoned (cut back to
-its watermark and ended there) and a new one begun: the failed pages are never trusted again.
+Life of a segment: `.open` → rename, once the next one is on disk → `.sealed` → unlink. A frame is acknowledged after
+`fdatasync` of its segment; new files and renames fsync their directory. After a failed write or fsync the whole
+incarnation is abandoned (cut back to its watermark and ended there) and a new one begun: the failed pages are never
+trusted again.
 
 Recovery (a start finds segments whose lock is free): a torn tail is cut only if no valid frame follows it and the
 watermark does not say that it was promised; then the segment is fsynced, sealed and the incarnation ended. It is never

@@ -57,6 +57,8 @@ class Incarnation:
         self._durable = State()
         self._segment = directory
         self._descriptor = -1
+        self._passed: Path | None = None
+        """The segment before, while it is not sealed."""
         self._base = 0
         self._size_bytes = 0
         self._lock = -1
@@ -146,10 +148,13 @@ class Incarnation:
         return self._size_bytes >= self._segment_size_bytes and self._durable.sequence > self._base
 
     def roll(self) -> None:
-        """Seal the segment, open the next one. Raises OSError: as `commit`."""
+        """Open the next segment, seal this one. Raises OSError: as `commit`."""
         self._close_segment()
-        self._disk.rename(self._segment, self._segment.with_suffix(segment.SEALED))
+        self._passed = self._segment
         self._open_segment(self._durable)
+        # last: sealed segments may be removed, and until the next one's header is on disk, this one says where we are
+        self._disk.rename(self._passed, self._passed.with_suffix(segment.SEALED))
+        self._passed = None
 
     def end(self, *, abandoned: bool = False) -> None:
         """Nothing more will come: cut what is not durable, seal, write `ended`, let the lock go.
@@ -166,7 +171,10 @@ class Incarnation:
                 disk.rename(self._segment, self._segment.with_suffix(segment.SEALED))
             else:  # not even its header was written
                 disk.unlink(self._segment)
-            disk.fsync_directory(self.directory)
+        if self._passed is not None and self._passed != self._segment:
+            disk.rename(self._passed, self._passed.with_suffix(segment.SEALED))
+        self._passed = None
+        disk.fsync_directory(self.directory)
         at_us = self._clock.now_us()
         ending = Ending(durable.sequence, durable.totals, durable.months, durable.rejected_by_code, at_us)
         write_ending(disk, self.directory / ENDED, ending)

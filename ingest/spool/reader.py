@@ -120,6 +120,9 @@ class Reader:
         if ended is not None and sequence > ended:
             raise PositionAhead(ended)
         earlier = [base for base in bases if base <= sequence]
+        if not bases and sequence == 0 and self._ending is None:
+            self._pending = 0  # nothing was in it; recovery will say so
+            return
         if not earlier:
             if self._ending is None or sequence < self._ending.sequence:
                 raise SegmentsGone(bases[0] if bases else ended or 0)

@@ -54,6 +54,7 @@ def recover(disk: Disk, root: Path, clock: Clock) -> list[str]:
 
 def clear(disk: Disk, directory: Path) -> None:
     """Remove a directory and its files; gone already is fine. Raises OSError."""
+    disk.fsync_directory(directory.parent)  # its new name is on disk before the first of its files is gone
     for name in disk.list(directory):
         remove_if_there(disk, directory / name)
     try:
@@ -152,7 +153,7 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
         Window(lambda offset, size_bytes, path=path: disk.read(path, offset, size_bytes), seed_of(directory.name))  # type: ignore[misc]
         for path in paths
     ]
-    state, at, first = State(), 0, 0
+    state, at, first = State(segment.base_of(files[0]) or 0 if files else 0), 0, 0
     for index in reversed(range(len(windows))):
         try:
             head, at = windows[index].segment_head()

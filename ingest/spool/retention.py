@@ -60,8 +60,8 @@ def sealed_segments(disk: Disk, root: Path, now_s: float) -> list[Kept]:
         files = disk.list(directory)
         bases = _bases(files)
         ending = _ending(disk, directory)
-        for base, following in zip(bases, [*bases[1:], None], strict=True):
-            until = following if following is not None else (ending.sequence if ending else None)
+        untils: list[int | None] = [*bases[1:], ending.sequence if ending else None]
+        for base, until in zip(bases, untils, strict=False):  # without segments there is nothing to pair
             file = segment.name(base, segment.SEALED)
             if until is None or file not in files:
                 continue
@@ -113,7 +113,6 @@ def bury(disk: Disk, directory: Path, ending: Ending) -> None:
     write_ending(disk, tombstones / directory.name, ending)
     dead = directory.with_suffix(DEAD)
     disk.rename(directory, dead)
-    disk.fsync_directory(directory.parent)
     clear(disk, dead)
 
 

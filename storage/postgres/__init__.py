@@ -7,7 +7,9 @@
     staging.py       rows one by one: ON CONFLICT DO NOTHING, and bisection of what the database refuses
     clock_repair.py  when an event of a broken clock happened
     months.py        whether a month has its partition, and may still get it
+    positions.py     where every incarnation stands, moved by compare-and-set
     totals.py        the books of a position (pure)
+    outcome.py       what a transaction did, for the metrics
     refusal.py       SQLSTATE → what to do (pure)
     connection.py    a connection that may be trusted with a transaction
     statement.py     queries.sql, by name

@@ -98,9 +98,9 @@ class Audit:
         rows = await self._connection.fetch("SELECT event_id, raw_occurred_at, occurred_at FROM clock_repairs")
         return {(row["event_id"].bytes, _us(row["raw_occurred_at"])): _us(row["occurred_at"]) for row in rows}
 
-    async def views(self, skew_s: int, since: datetime) -> dict[tuple[str, int], int]:
+    async def views(self, since: datetime) -> dict[tuple[str, int], int]:
         """(content, hour since 1970) → views, computed from the rows."""
-        rows = await self._connection.fetch(VIEWS, skew_s, since)
+        rows = await self._connection.fetch(VIEWS, copy_tuple.CLOCK_TOLERANCE_US // 1_000_000, since)
         return {(str(row["content_id"]), row["hour"]): row["views"] for row in rows}
 
 

@@ -1,5 +1,4 @@
-"""Which frame of a batch takes which way into the table. Rows are only looked at one by one where a frame gives cause
-to."""
+"""Which frame of a batch takes which way into the table. Rows are told apart only where a frame gives cause."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,6 +34,12 @@ class Row(NamedTuple):
     """The tuple as it is stored; as the player's clock said it, it is in the frame."""
     key: bytes
     """24 bytes of primary key."""
+
+    @property
+    def sent(self) -> bytes:
+        """The tuple as acknowledged."""
+        ends = self.frame.ends
+        return self.frame.rows[ends[self.number - 1] if self.number else 0 : ends[self.number]]
 
 
 class Batch(NamedTuple):

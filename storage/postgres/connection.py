@@ -13,8 +13,7 @@ as what it is."""
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """To `url`, set up for the drain. Raises SinkRefused for a server that would lose commits, and the driver's
-    errors."""
+    """To `url`, for the drain. Raises SinkRefused for a server that would lose commits, and the driver's errors."""
     connection = await asyncpg.connect(
         url,
         timeout=CONNECT_TIMEOUT_S,

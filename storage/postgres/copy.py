@@ -1,5 +1,4 @@
-"""Tuples into a table, untouched, between the header and the trailer of a binary COPY (PostgreSQL manual, COPY, file
-formats)."""
+"""Tuples into a table, untouched, by binary COPY (PostgreSQL manual, COPY, file formats)."""
 
 from collections.abc import AsyncIterator, Iterable
 

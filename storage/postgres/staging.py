@@ -1,5 +1,4 @@
-"""Rows one by one: into a temporary table, from there where they are not stored yet; what is refused is found by
-bisection."""
+"""Rows one by one: staged, adopted where they are not stored yet; what is refused is found by bisection."""
 
 from typing import NamedTuple
 

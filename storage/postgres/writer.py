@@ -1,21 +1,18 @@
 """The PostgreSQL sink: rows and positions of a batch in one transaction.
 
-    sort ─▶ BEGIN ─▶ COPY the unsuspected ─▶ settle broken clocks ─▶ staging ─▶ dead letters (fsync) ─▶ positions ─▶
-    COMMIT
+    sort ─▶ BEGIN ─▶ COPY what is unsuspected ─▶ settle broken clocks ─▶ staging of the rest
+                 ─▶ dead letters (fsync) ─▶ positions (compare-and-set) ─▶ COMMIT
 
 What is met on the way decides how the batch is tried again: a duplicate nobody suspected and a row the database
 refuses send all of it through staging, a month that vanished is made anew. Everything else is an outage, and the
 drain opens again.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import asyncpg
-import msgspec
 import structlog
 
 from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings
@@ -24,19 +21,20 @@ from ingest.batch import FLAG_CLOCK_BROKEN
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
 from storage import metrics
-from storage.dead_letter import MESSAGE_MAX_CHARACTERS, DeadLetters, Letter, encoded
-from storage.postgres import clock_repair, totals
+from storage.dead_letter import DeadLetters, Letter, letter_of
+from storage.postgres import clock_repair, positions, totals
 from storage.postgres.batch import COLUMNS, Batch, Placed, Row, rows_of, sort
 from storage.postgres.connection import check_registration, connect
 from storage.postgres.copy import copy
 from storage.postgres.fingerprint import Fingerprints
 from storage.postgres.months import Months
+from storage.postgres.outcome import Outcome
 from storage.postgres.partition import TABLE
 from storage.postgres.refusal import Refusal, refusal, translated, words
 from storage.postgres.staging import adopt
 from storage.postgres.statement import STATEMENTS
 from storage.postgres.totals import Booking, Books
-from storage.sink import SinkFenced, SinkRefused, SinkUnavailable, Slice
+from storage.sink import SinkFenced, SinkUnavailable, Slice
 
 log: Any = structlog.get_logger()
 
@@ -54,23 +52,8 @@ class RowsRefused(Exception):
         self.kind = kind
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What one transaction did, to be counted once it is committed."""
-
-    books: dict[str, Books] = field(default_factory=dict)
-    stored: int = 0
-    duplicate: int = 0
-    staged: int = 0
-    repaired: list[Row] = field(default_factory=list)
-    dead: dict[str, int] = field(default_factory=dict)
-    unkept: int = 0
-    unaccounted: int = 0
-
-
 class PostgresSink:
-    """An EventSink. After an error of `write` nothing of it is stored, or (SinkUnavailable) that is unknown: open
-    again."""
+    """An EventSink. After an error of `write` nothing is stored, or (SinkUnavailable) that is unknown: open again."""
 
     reader = "postgres"
 
@@ -106,13 +89,11 @@ class PostgresSink:
                 self._fingerprints.always(
                     await clock_repair.repaired_lately(connection, self._door, self._fingerprints_max)
                 )
-                found = await connection.fetch(STATEMENTS["positions"], self.reader)
-                self._books = _books(found)
+                self._positions, self._books = await positions.read(connection, self.reader)
             except BaseException:
                 connection.terminate()
                 raise
         self._connection = connection
-        self._positions = {row["incarnation"].hex: row["sequence"] for row in found}
         return dict(self._positions)
 
     async def write(self, slices: Sequence[Slice]) -> None:
@@ -137,11 +118,11 @@ class PostgresSink:
         self._fingerprints.keep()
         self._fingerprints.always([
             tuples.event_id(row.data) for row in outcome.repaired
-            if clock_repair.comes_true(_raw_us(row), tuples.occurred_at_us(row.data), self._door)
+            if clock_repair.comes_true(tuples.occurred_at_us(row.sent), tuples.occurred_at_us(row.data), self._door)
         ])  # fmt: skip
         self._books.update(outcome.books)
         self._positions.update((one.incarnation, one.state.sequence) for one in slices)
-        _count(outcome)
+        outcome.count()
 
     async def close(self) -> None:
         """Let go of the connection; never raises."""
@@ -181,7 +162,9 @@ class PostgresSink:
         def bury(row: Row, reason: str, sqlstate: str = "", message: str = "") -> None:
             bookings[row.owner].bury(reason)
             outcome.dead[reason] = outcome.dead.get(reason, 0) + 1
-            letters.append(_letter(slices[row.owner].incarnation, row, reason, sqlstate, message))
+            letters.append(
+                letter_of(slices[row.owner].incarnation, row.frame, row.number, row.sent, reason, sqlstate, message)
+            )
 
         plain = await self._in_a_month(connection, batch.plain, bury)
         suspected = await self._in_a_month(connection, batch.suspected, bury)
@@ -215,7 +198,7 @@ class PostgresSink:
             bury(row, f"sqlstate_{sqlstate}", sqlstate, message)
         outcome.staged = len(rows)
         outcome.repaired = [
-            row for row in adopted.stored if row.frame.flags & FLAG_CLOCK_BROKEN and row.data[66:74] != _raw(row)
+            row for row in adopted.stored if row.frame.flags & FLAG_CLOCK_BROKEN and row.data != row.sent
         ]
         outcome.unkept = self._dead.keep(letters)
         for one, booking in zip(slices, bookings, strict=True):
@@ -243,81 +226,8 @@ class PostgresSink:
     async def _move_positions(
         self, connection: asyncpg.Connection, slices: Sequence[Slice], books: dict[str, Books]
     ) -> None:
-        """Compare-and-set them all. Raises SinkFenced when one is not where it was left; the caller's transaction
-        must end."""
-        begun = [one for one in slices if one.incarnation not in self._positions]
-        known = [one for one in slices if one.incarnation in self._positions]
-        moved = 0
-        if begun:
-            status = await connection.execute(
-                STATEMENTS["begin_positions"], self.reader, *_columns(begun, books, False)
-            )
-            moved += int(status.split()[-1])
-        if known:
-            status = await connection.execute(STATEMENTS["move_positions"], self.reader, *_columns(known, books, True))
-            moved += int(status.split()[-1])
+        """Raises SinkFenced when one is not where it was left: the transaction is rolled back then."""
+        moved = await positions.move(connection, self.reader, slices, self._positions, books)
         if moved != len(slices):
             await connection.execute("ROLLBACK")
             raise SinkFenced(f"{moved} of {len(slices)} positions were where this drain left them.")
-
-
-def _books(found: Sequence[Mapping[str, Any]]) -> dict[str, Books]:
-    """Of each position. Raises SinkRefused for totals that are none: somebody else wrote them."""
-    books = {}
-    for row in found:
-        try:
-            books[row["incarnation"].hex] = totals.decode(row["totals"])
-        except msgspec.DecodeError as error:
-            raise SinkRefused(f"ingest_positions.totals of {row['incarnation'].hex} cannot be read: {error}") from error
-    return books
-
-
-def _columns(slices: Sequence[Slice], books: dict[str, Books], before: bool) -> list[list[Any]]:
-    columns: list[list[Any]] = [[UUID(hex=one.incarnation) for one in slices]]
-    if before:
-        columns.append([one.begin for one in slices])
-    columns.append([one.state.sequence for one in slices])
-    columns.append([totals.encode(books[one.incarnation]) for one in slices])
-    return columns
-
-
-def _count(outcome: Outcome) -> None:
-    metrics.STORE_ROWS.inc(outcome.stored)
-    metrics.STORE_DUPLICATES.inc(outcome.duplicate)
-    metrics.STORE_STAGED.inc(outcome.staged)
-    metrics.STORE_REPAIRED.inc(len(outcome.repaired))
-    for reason, count in outcome.dead.items():
-        metrics.STORE_DEAD.labels(reason).inc(count)
-    metrics.STORE_DEAD_UNKEPT.inc(outcome.unkept)
-    metrics.STORE_UNACCOUNTED.inc(outcome.unaccounted)
-    if outcome.unaccounted:
-        log.error("rows_unaccounted", rows=outcome.unaccounted)
-
-
-def _raw(row: Row) -> bytes:
-    """occurred_at as sent: eight bytes of the tuple in the frame."""
-    begin = row.frame.ends[row.number - 1] if row.number else 0
-    return row.frame.rows[begin + 66 : begin + 74]
-
-
-def _raw_us(row: Row) -> int:
-    return int.from_bytes(_raw(row), "big", signed=True) + tuples.POSTGRES_EPOCH_US
-
-
-def _letter(incarnation: str, row: Row, reason: str, sqlstate: str, message: str) -> Letter:
-    begin = row.frame.ends[row.number - 1] if row.number else 0
-    sent = row.frame.rows[begin : row.frame.ends[row.number]]
-    return Letter(
-        reason=reason,
-        sqlstate=sqlstate,
-        message=message[:MESSAGE_MAX_CHARACTERS],
-        event_id=str(UUID(bytes=tuples.event_id(sent))),
-        occurred_at_us=tuples.occurred_at_us(sent),
-        received_at_us=tuples.received_at_us(sent),
-        incarnation=incarnation,
-        sequence=row.frame.sequence,
-        index=row.number,
-        schema=row.frame.schema,
-        flags=row.frame.flags,
-        tuple=encoded(sent),
-    )

@@ -94,19 +94,29 @@ class Counters:
         return positions
 
     async def write(self, slices: Sequence[Slice]) -> None:
-        """Count what the slices hold and move their positions, by as many script calls as keep each one short.
+        """Count what the slices hold and move their positions, by as many script calls as keep each one short; without
+        slices, see whether Redis is there and still ours.
 
         Raises SinkUnavailable (the positions say what was done), SinkFenced, SinkRefused (frames of a newer gateway,
         keys of somebody else's making).
         """
         if self._client is None:
             raise SinkUnavailable("Not open.")
+        if not slices:
+            await self._probe(self._client)
         now_us = self._clock.now_us()
         try:
             for batch in batches(slices, now_us, self._memory_us):
                 await self._apply(self._client, batch, now_us)
         except UnknownSchema as error:
             raise SinkRefused(f"The spool holds frames of a newer gateway: {error}") from error
+
+    async def _probe(self, client: Any) -> None:
+        """Without traffic, too, an outage and a loss are seen. Raises SinkUnavailable: open again."""
+        with translated():
+            registration = await client.get(key.REGISTRATION)
+        if registration != self._registration:
+            raise SinkUnavailable("The registration is gone.")
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -107,6 +107,14 @@ def is_told_to_rebuild(bench: Bench) -> bool:
     return str(caught.value).startswith("rebuild_needed")
 
 
+def test_a_redis_that_is_flushed_while_nothing_arrives_is_noticed_all_the_same(bench: Bench) -> None:
+    bench.open()
+    bench.loop.run(bench.sink.write([]))
+    bench.loop.run(bench.client.flushall())
+    with pytest.raises(SinkUnavailable):
+        bench.loop.run(bench.sink.write([]))
+
+
 def test_a_lost_redis_is_off_when_segments_are_gone(bench: Bench) -> None:
     bench.loop.run(bench.client.flushall())
     a_spool(bench.data_dir, 500, 900)

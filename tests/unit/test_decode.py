@@ -1,6 +1,7 @@
 """What a body may be, and when all of it is refused."""
 
 import json
+import tracemalloc
 
 import pytest
 
@@ -154,6 +155,40 @@ def test_ten_thousand_open_arrays_are_too_deep():
 
 def test_brackets_in_texts_do_not_nest():
     assert decoded(a_body([an_event(player="[" * 50, foo='"[{' * 50, metadata={"a": '\\"' + "{[" * 50})])).accepted == 1
+
+
+HOSTILE = {
+    "events": b"[" + b"{}," * 2_000_000 + b"{}]",
+    "events of an envelope": b'{"events":[' + b"{}," * 2_000_000 + b"{}]}",
+    "lines": b"{}\n" * 2_000_000,
+    "empty lines": b"\n" * 8_000_000,
+    "arrays in an unknown field": b'{"foo":[' + b"[]," * 2_000_000 + b"[]]}",
+    "unknown fields": b"{" + b",".join(b'"%06d":1' % number for number in range(700_000)) + b"}",
+    "numbers": b"[" + b"1.5," * 2_000_000 + b"1]",
+    "texts": b"[" + b'"ab",' * 1_500_000 + b"1]",
+    "open arrays": b"[" * 8_000_000,
+}
+
+
+@pytest.mark.parametrize("media", ["json", "ndjson", "text"])
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_a_body_that_is_small_when_deflated_costs_little(body, media):
+    tracemalloc.start()
+    try:
+        error = undecodable(body, media)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (error.code, error.status, error.details) == ("too_many_values", 413, {"values_max": 128_000})
+    assert peak_bytes < 40 << 20
+
+
+@pytest.mark.parametrize("place", ["foo", "metadata"])
+def test_values_are_counted_outside_texts(place):
+    events = [an_event(**{place: {"a": '[{,\\"' * 280}}) for _ in range(200)]
+    assert decoded(a_body(events)).accepted == 200
+    assert undecodable(a_body([an_event(foo=[1] * 128_000)])).code == "too_many_values"
+    assert decoded(a_body([an_event(foo=[1] * 127_900)])).accepted == 1
 
 
 def test_a_smaller_depth_is_kept_to():

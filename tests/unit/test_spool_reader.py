@@ -271,7 +271,9 @@ def test_a_position_whose_segments_are_gone_is_refused_with_what_is_left(tmp_pat
     got = delivered(incarnation.directory, 5)
     assert got.finished and got.lost == [] and got.state.totals.rows == 5
     with pytest.raises(SegmentsGone):
-        a_reader(tmp_path / "spool" / ("ab" * 16), 0)
+        a_reader(tmp_path / "spool" / ("ab" * 16), 1)
+    reading = a_reader(tmp_path / "spool" / ("ab" * 16), 0).read(10**6)  # it may have had its beginning only
+    assert reading.frames == [] and reading.lost == []
 
 
 def test_segments_removed_under_a_reader_stop_it_and_a_new_one_says_why(tmp_path):

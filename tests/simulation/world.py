@@ -1,0 +1,178 @@
+"""One seed's world: requests come, the process is killed, the power is cut, the disk is full; a store reads along."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+from config.settings import SpoolSettings
+from ingest.spool.appender import Appender, SpoolUnavailable
+from ingest.spool.disk import Disk
+from ingest.spool.ending import TOMBSTONES, read_ending
+from ingest.spool.reader import Reader
+from ingest.spool.recovery import incarnations, recover
+from ingest.spool.retention import remove, removable, sealed_segments
+from tests.incarnations import a_frame_body
+from tests.simulation.disk import SimDisk, Stop
+from tests.simulation.loop import Inline, SimLoop
+
+DATA = Path("/data")
+SPOOL = DATA / "spool"
+QUARANTINE = DATA / "quarantine"
+SEGMENT_SIZE_BYTES = 700
+"""Small enough to be passed often."""
+
+
+class Store:
+    """A reader's end: rows and positions move together, as in one transaction. It outlives every crash."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.of_incarnation: dict[str, list[str]] = {}
+        self.positions: dict[str, int] = {}
+
+    def drain(self, disk: Disk, chance: Random | None) -> None:
+        """What is new of every incarnation, in bites; without `chance` to the end.
+
+        A gap is told as lost. What was acknowledged is in none (`World.verdict`); but of frames that were on their way
+        together when the power failed, a later one may be whole and an earlier one not.
+        """
+        for name in incarnations(disk, SPOOL):
+            reader = Reader(SPOOL / name, disk, QUARANTINE, self.positions.get(name, 0))
+            while True:
+                reading = reader.read(chance.choice([1, 400, 10_000]) if chance else 10_000)
+                at = self.positions.get(name, 0)
+                for frame in reading.frames:
+                    assert frame.sequence == at or (frame.sequence > at and reading.lost), f"{frame.sequence} after {at}"
+                    at = frame.sequence + 1
+                assert reading.state.sequence == at
+                if not reading.frames:
+                    break
+                rows = [row.decode() for frame in reading.frames for row in frame.tuples()]
+                self.rows += rows
+                self.of_incarnation.setdefault(name, []).extend(rows)
+                self.positions[name] = at
+                if chance and chance.random() < 0.3:
+                    break
+            reader.close()
+        for name in disk.list(SPOOL / TOMBSTONES):
+            if len(name) == 32:
+                ending = read_ending(disk, SPOOL / TOMBSTONES / name)
+                assert ending is not None
+                assert self.positions.get(name, 0) >= ending.sequence, f"{name} was removed before it was delivered"
+
+
+class World:
+    """Lives of one process on one disk."""
+
+    def __init__(self, seed: int, *, syncs: bool = True) -> None:
+        self.chance = Random(seed)
+        self.disk = SimDisk(self.chance, syncs=syncs)
+        self.store = Store()
+        self.acknowledged: list[str] = []
+        self.sent = 0
+        self.crashes = 0
+
+    def now_us(self) -> int:
+        return int(self.disk.now_s * 1e6)
+
+    def monotonic_s(self) -> float:
+        return self.disk.now_s
+
+    def run(self, lives: int) -> None:
+        """All lives, each with its death; then a last one without trouble, at the end of which everything is told."""
+        for _ in range(lives):
+            self._trouble()
+            try:
+                recover(self.disk, SPOOL, self)
+                self._live()
+            except Stop:
+                self.crashes += 1
+            self.disk.restart(power_cut=self.chance.random() < 0.6)
+        recover(self.disk, SPOOL, self)
+        self.store.drain(self.disk, None)
+        assert self.disk.descriptors() == 0
+
+    def verdict(self) -> None:
+        """Acknowledged is delivered, nothing is delivered twice, nothing was made up."""
+        rows = self.store.rows
+        assert len(set(rows)) == len(rows), "delivered twice"
+        missing = set(self.acknowledged) - set(rows)
+        assert not missing, f"acknowledged and lost: {sorted(missing)}"
+        for name, rows in self.store.of_incarnation.items():
+            last: dict[str, int] = {}  # each client sends one at a time
+            for client, number in (row.split() for row in rows):
+                assert int(number) > last.get(client, -1), f"{client} out of order in {name}"
+                last[client] = int(number)
+
+    def _trouble(self) -> None:
+        chance = self.chance
+        if chance.random() < 0.9:
+            self.disk.stop_in = chance.choice([chance.randrange(40), chance.randrange(400), chance.randrange(2_000)])
+        if chance.random() < 0.4:
+            self.disk.fail = chance.choice([3, 20, 100])
+
+    def _live(self) -> None:
+        loop = SimLoop()
+        try:
+            loop.run_until_complete(self._alive(loop))
+        finally:
+            loop.close()
+
+    async def _alive(self, loop: SimLoop) -> None:
+        settings = SpoolSettings(commit_interval_ms=self.chance.choice([0, 2]))
+        appender = Appender(
+            SPOOL, self.disk, self, settings, self.chance.randbytes,
+            segment_size_bytes=SEGMENT_SIZE_BYTES, thread=Inline(),
+        )  # fmt: skip
+        try:
+            appender.start()
+        except OSError:
+            pass
+        work = [loop.create_task(appender.run()), loop.create_task(self._read_along()), loop.create_task(self._passing(loop))]
+        clients = [loop.create_task(self._client(appender, number)) for number in range(self.chance.randint(1, 4))]
+        done, _ = await asyncio.wait([*work, asyncio.gather(*clients)], return_when=asyncio.FIRST_COMPLETED)
+        if not self.disk.stopped:
+            appender.close()
+            await asyncio.wait([work[0]])
+        for task in [*work, *clients]:
+            task.cancel()
+        ended = await asyncio.gather(*work, *clients, *done, return_exceptions=True)
+        for error in ended:  # a mistake is a mistake, whatever else happened
+            if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError | Stop):
+                raise error
+        if self.disk.stopped:
+            raise Stop
+
+    async def _client(self, appender: Appender, number: int) -> None:
+        chance, client = self.chance, f"client-{self.crashes}-{number}-{self.sent}"
+        for _ in range(chance.randrange(40)):
+            row = f"{client} {self.sent}"
+            self.sent += 1
+            bodies = [a_frame_body([row.encode()])]
+            try:
+                await appender.append(bodies, self.now_us(), 0, {})
+            except SpoolUnavailable:
+                await asyncio.sleep(0.3)
+            else:
+                self.acknowledged.append(row)
+            if chance.random() < 0.4:
+                await asyncio.sleep(chance.random() * 0.01)
+
+    async def _read_along(self) -> None:
+        while True:
+            await asyncio.sleep(self.chance.random() * 0.05)
+            try:
+                self.store.drain(self.disk, self.chance)
+                if self.chance.random() < 0.4:
+                    listed = sealed_segments(self.disk, SPOOL, self.disk.now_s)
+                    gone = removable(listed, {"store": self.store.positions}, 0.02, 0)
+                    remove(self.disk, SPOOL, gone)
+                if self.chance.random() < 0.1:
+                    recover(self.disk, SPOOL, self)
+            except OSError:
+                continue
+
+    async def _passing(self, loop: SimLoop) -> None:
+        while True:
+            self.disk.now_s += 0.001
+            await asyncio.sleep(0.001)
