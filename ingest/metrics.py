@@ -1,6 +1,26 @@
 """Every metric of the first half: unit in the name, meaning in words, labels bounded."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
+
 from prometheus_client import Counter, Gauge, Histogram
+
+
+class Answers(Histogram):
+    """A histogram that takes many observations at once; the library's own way costs a microsecond or two for each."""
+
+    def observe_many(self, seconds: Sequence[float]) -> None:
+        """As `observe` for each of them."""
+        if not seconds:
+            return
+        counts = [0] * len(self._upper_bounds)
+        for value in seconds:
+            counts[bisect_left(self._upper_bounds, value)] += 1
+        self._sum.inc(sum(seconds))
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+
 
 REQUESTS = Counter("ingest_requests", "Requests answered, by path and status.", ["path", "status"])
 EVENTS_RECEIVED = Counter("ingest_events_received", "Events in bodies that could be decoded.")
@@ -22,7 +42,7 @@ COMMITTED_BYTES = Counter("ingest_spool_committed_bytes", "Bytes of frames put o
 SPOOL_WRITE_FAILURES = Counter(
     "ingest_spool_write_failures", "Writes or fsyncs that failed; each abandons an incarnation."
 )
-ANSWER_SECONDS = Histogram(
+ANSWER_SECONDS = Answers(
     "ingest_answer_seconds",
     "From a request's head to its answer.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),

@@ -1,4 +1,4 @@
-"""Incarnations to break: bodies, spools written without an event loop, disks that fail, and what a reader makes of it."""
+"""Incarnations to break: bodies, spools written without an event loop, failing disks, and what a reader makes of it."""
 
 import errno
 import os

@@ -21,8 +21,9 @@ class Lost(NamedTuple):
 
 def lost_before(found: Frame, state: State) -> Lost | None:
     """Between `state` and `found`, which is delivered."""
-    rows = found.totals.rows - state.totals.rows
-    signals = found.totals.signals - state.totals.signals
+    _, rows, signals, _, _ = found.totals
+    _, rows_before, signals_before, _, _ = state.totals
+    rows, signals = rows - rows_before, signals - signals_before
     if found.kind == KIND_SIGNAL:
         signals -= found.count
         return Lost(rows, signals) if rows or signals else None

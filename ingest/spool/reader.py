@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from ingest.batch import KIND_SIGNAL
 from ingest.spool import segment
 from ingest.spool.disk import Disk, write_whole
 from ingest.spool.ending import ENDED, DamagedEnding, Ending, read_ending
@@ -55,6 +56,7 @@ class Reader:
         """Everything of an ended incarnation was read."""
         self.state = State()
         """Behind what was read so far."""
+        self._ended_path = directory / ENDED
         self._disk = disk
         self._quarantine = quarantine
         self._seed = seed_of(directory.name)
@@ -64,6 +66,8 @@ class Reader:
         self._lost: list[Lost] = []
         self._totals_known = True
         """Whether `state` has the totals of its sequence, so that a jump tells a loss."""
+        self._settled = False
+        """Whether no frame was lost since the last header, so that nothing can be missing before the next one in sequence."""
         self._base = -1
         self._pending: int | None = None
         """The segment to enter before the next frame."""
@@ -81,6 +85,9 @@ class Reader:
         durable = self.durable()
         frames: list[Frame] = []
         while size_bytes > 0 and self.state.sequence < durable:
+            if self._settled and (run_bytes := self._run(durable, size_bytes, frames)):
+                size_bytes -= run_bytes
+                continue
             found = self._step(durable)
             if found is None:
                 break
@@ -155,6 +162,30 @@ class Reader:
 
     # ── frame by frame ──────────────────────────────────────────────────────────────────────────────────────────
 
+    def _run(self, until: int, size_bytes: int, frames: list[Frame]) -> int:
+        """Frames one behind the other in this segment, as long as nothing is in the way: the common case, in few lines.
+
+        They are appended to `frames`; returns their bytes, 0 when the next one is not as plain as that.
+        """
+        sequence, _, months, rejected_by_code = self.state
+        months, at, left_bytes, found = dict(months), self._at, size_bytes, None
+        try:
+            while left_bytes > 0 and sequence < until:
+                one, after = self._window.frame(at)
+                if one.sequence != sequence:
+                    break
+                found, at, sequence = one, after, sequence + 1
+                if found.kind != KIND_SIGNAL:
+                    months[found.month] = found.month_totals
+                rejected_by_code = found.rejected_by_code or rejected_by_code
+                frames.append(found)
+                left_bytes -= HEAD_BYTES + len(found.rows)
+        except TornFrame:
+            pass
+        if found is not None:
+            self._at, self.state = at, State(sequence, found.totals, months, rejected_by_code)
+        return size_bytes - left_bytes
+
     def _step(self, until: int) -> Frame | None:
         """The next frame below sequence `until`, or None when there is none to be had now."""
         while True:
@@ -186,6 +217,7 @@ class Reader:
             return
         self._at = at
         self._take_over(State(base, head.totals, head.months, head.rejected_by_code))
+        self._settled = True
 
     def _go_on(self, until: int, torn: TornFrame) -> bool:
         """Behind the end of a segment, or behind damage. False: nothing valid follows yet."""
@@ -244,6 +276,7 @@ class Reader:
     def _account(self, after: State, lost: Lost | None) -> None:
         if lost is not None and self._totals_known:
             self._lost.append(lost)
+            self._settled = False
         self.state, self._totals_known = after, True
 
     def _keep(self, path: Path, end: int, torn: TornFrame) -> None:
@@ -265,7 +298,7 @@ class Reader:
     def _has_ended(self) -> bool:
         if self._ending is None:
             try:
-                self._ending = read_ending(self._disk, self.directory / ENDED)
+                self._ending = read_ending(self._disk, self._ended_path)
             except DamagedEnding as error:
                 if not self._ending_damaged:
                     log.error("spool_ending_damaged", incarnation=self.directory.name, error=str(error))

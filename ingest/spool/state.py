@@ -5,6 +5,9 @@ from typing import NamedTuple
 from ingest.spool.frame import MASK, Frame, MonthTotals, Totals
 
 
+NOTHING = MonthTotals()
+
+
 class State(NamedTuple):
     """Behind `sequence` frames."""
 
@@ -16,7 +19,7 @@ class State(NamedTuple):
     def behind(self, found: Frame) -> "State":
         """The state behind `found`."""
         months = self.months
-        if found.month_totals != MonthTotals():
+        if found.month_totals != NOTHING:
             months = {**months, found.month: found.month_totals}
         return State(found.sequence + 1, found.totals, months, found.rejected_by_code or self.rejected_by_code)
 

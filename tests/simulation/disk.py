@@ -1,18 +1,18 @@
 """A disk in memory that keeps its promises and not one more: what was not synced is lost, torn or kept, by chance."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
 from ingest.spool.watermark import Watermark
 
 SECTOR_BYTES = 64
-"""Written whole or not at all; small, so that a frame has some."""
+"""Written whole or not at all; small, so that a frame has several."""
 
 
 class Stop(BaseException):
-    """The process was killed, or the power cut, in the middle of a call to the disk. No `except` of ours may stop it."""
+    """The process was killed, or the power cut, in the middle of a call to the disk. No `except` of ours stops it."""
 
 
 class File:
@@ -74,14 +74,18 @@ class Directory:
 
     def cut_power(self, chance: Random) -> None:
         self.entries = dict(self.synced)
-        for (old, new), node in list(zip(self.changes, self.nodes, strict=True))[: chance.randint(0, len(self.changes))]:
+        for (old, new), node in list(zip(self.changes, self.nodes, strict=True))[
+            : chance.randint(0, len(self.changes))
+        ]:
             self._apply(self.entries, old, new, node)
         self.sync()
         for node in self.entries.values():
             node.cut_power(chance)
 
     @staticmethod
-    def _apply(entries: "dict[str, File | Directory]", old: str | None, new: str | None, node: "File | Directory") -> None:
+    def _apply(
+        entries: "dict[str, File | Directory]", old: str | None, new: str | None, node: "File | Directory"
+    ) -> None:
         if old is not None:
             entries.pop(old, None)
         if new is not None:
@@ -111,14 +115,14 @@ class SimWatermark:
 class SimDisk:
     """See ingest.spool.disk.Disk. `stop_in` calls from now the process stops; `fail` of 1,000 calls fail."""
 
-    def __init__(self, chance: Random, *, syncs: bool = True) -> None:
+    def __init__(self, chance: Random, now_s: Callable[[], float], forgets: frozenset[str] = frozenset()) -> None:
         self.chance = chance
-        self.syncs = syncs
-        """False: every sync returns at once and does nothing. The worlds must notice."""
+        self.now_s = now_s
+        self.forgets = forgets
+        """`file`, `directory`: their syncs return at once and do nothing. The worlds must notice."""
         self.stop_in: int | None = None
         self.fail = 0
         self.stopped = False
-        self.now_s = 0.0
         self._root = Directory()
         self._open: dict[int, File] = {}
         self._locked: dict[int, File] = {}
@@ -168,7 +172,7 @@ class SimDisk:
             file.data += data[: self.chance.randint(0, len(data))]
             raise
         file.data += data
-        file.modified_s = self.now_s
+        file.modified_s = self.now_s()
         return len(data)
 
     def fdatasync(self, descriptor: int) -> None:
@@ -214,7 +218,7 @@ class SimDisk:
         for name in path.parts[1:]:
             if name not in at.entries:
                 at.change(None, name, Directory())
-                if self.syncs:
+                if "directory" not in self.forgets:
                     at.sync()
             following = at.entries[name]
             assert isinstance(following, Directory)
@@ -236,7 +240,7 @@ class SimDisk:
 
     def fsync_directory(self, path: Path) -> None:
         self._call()
-        if self.syncs:
+        if "directory" not in self.forgets:
             self._directory(path).sync()
 
     def lock(self, path: Path) -> int | None:
@@ -268,7 +272,7 @@ class SimDisk:
         except OSError:
             file.sync_failed()
             raise
-        if self.syncs:
+        if "file" not in self.forgets:
             file.sync()
 
     def _opened(self, table: dict[int, File], file: File) -> int:

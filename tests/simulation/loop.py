@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when everybody waits: a second costs nothing, and the same seed is the same run."""
+"""An event loop whose time passes only when everybody waits: a second costs nothing, and the same seed is one run."""
 
 import asyncio
 import selectors
@@ -18,7 +18,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         return self._now_s
 
 
-class _Jumping(selectors.DefaultSelector):  # type: ignore[valid-type,misc]  # one of several classes, by platform
+class _Jumping(selectors.DefaultSelector):
     def __init__(self, loop: SimLoop) -> None:
         super().__init__()
         self._loop = loop

@@ -332,11 +332,13 @@ def test_closing_while_requests_come_answers_every_one_truly(tmp_path):
 def test_nothing_is_taken_before_the_start_and_after_the_close(tmp_path):
     async def run() -> None:
         appender = an_appender(tmp_path / "spool", FileDisk())
-        assert not appender.writable and await appended(appender, "early") is None
+        writable, answers = [appender.writable], [await appended(appender, "early")]
         appender.start()
-        assert appender.writable
+        writable.append(appender.writable)
         appender.close()
-        assert not appender.writable and await appended(appender, "late") is None
+        writable.append(appender.writable)
+        answers.append(await appended(appender, "late"))
+        assert writable == [False, True, False] and answers == [None, None]
         await appender.run()
 
     asyncio.run(run())
