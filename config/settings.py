@@ -61,7 +61,7 @@ class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     quota_bytes: Positive = 8 * GIB  # of all segments; about six minutes at 70,000 events a second, hours at 1,000
     high_mark: Share = 0.9  # of the quota: above it intake answers 503, below it stays room for positions
     disk_reserve_bytes: NotNegative = 512 * MIB  # free disk that intake leaves to the rest of the machine
-    commit_interval_ms: NotNegative = 2  # the longest a group waits for company before its fsync
+    commit_interval_ms: NotNegative = 0  # of waiting for company before an fsync; the one under way gathers it anyway
     kept_s: NotNegative = 900  # delivered segments stay this long for verify and for derivable readers, as quota allows
 
 
@@ -73,9 +73,7 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     months_ahead: Positive = 3
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
-    fingerprints_max: Positive = (
-        1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each
-    )
+    fingerprints_max: Positive = 1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,9 +84,7 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     batch_interval_ms: NotNegative = 100  # counts are right to within seconds; larger calls cost less an event
     heartbeat_s: Positive = 10  # what players are told to send
     lease_factor: Annotated[float, Meta(gt=1)] = 2.5  # of the heartbeat interval: one lost beacon ends no session
-    view_memory_s: Positive = (
-        35 * 86_400
-    )  # how long a view is remembered: the door limit, so no resend counts twice
+    view_memory_s: Positive = 35 * 86_400  # how long a view is remembered: the door limit, so no resend counts twice
 
 
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -41,7 +41,7 @@ class Admin:
         self._settings = supervisor.settings
         self._disk = FileDisk()
         self._started_s = time.time()
-        self._version = importlib.metadata.version("streamverse-ingest")
+        self._version = version()
 
     async def serve(self, sock: socket.socket) -> None:
         """Never returns."""
@@ -166,6 +166,14 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
         answer = refusal(error.status, code, error.reason or "")
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
+
+
+def version() -> str:
+    """Of the installed distribution; "unknown" when the sources run without one."""
+    try:
+        return importlib.metadata.version("streamverse-ingest")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def directory_bytes(path: Path) -> int:

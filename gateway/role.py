@@ -26,8 +26,8 @@ PR_SET_PDEATHSIG = 1
 
 
 GC_THRESHOLD = 20_000
-"""Containers made until a collection: a batch makes hundreds that die young by themselves; the default of 700 costs a fifth
-of a collector's time."""
+"""Containers made until a collection: a batch makes hundreds that die young by themselves; the default of 700 costs a
+fifth of a collector's time."""
 
 
 class Orders(Struct, frozen=True):

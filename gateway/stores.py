@@ -24,6 +24,7 @@ class Stores:
         self.redis_url = settings.redis.url
         self.postgres = EmbeddedPostgres(data.root) if embedded and not self.postgres_url else None
         self.redis = EmbeddedValkey(data.root) if embedded and not self.redis_url else None
+        self._restarts = {"postgres": 0, "redis": 0}
         if not embedded and not (self.postgres_url and self.redis_url):
             raise SettingsError("set INGEST_POSTGRES_URL and INGEST_REDIS_URL, or start with --embedded")
 
@@ -43,9 +44,9 @@ class Stores:
     async def keep_alive(self) -> None:
         """Start again, at the same address, what dies unasked. Never returns."""
         async with asyncio.TaskGroup() as watching:
-            for server in (self.postgres, self.redis):
+            for role, server in (("postgres", self.postgres), ("redis", self.redis)):
                 if server is not None:
-                    watching.create_task(self._keep(server))
+                    watching.create_task(self._keep(role, server))
             watching.create_task(asyncio.sleep(float("inf")))
 
     async def stop(self) -> None:
@@ -56,10 +57,12 @@ class Stores:
         """Roles and pids of the embedded servers."""
         servers = {"postgres": self.postgres, "redis": self.redis}
         return [
-            {"role": role, "pid": server.pid, "index": 0, "restarts": 0} for role, server in servers.items() if server
+            {"role": role, "pid": server.pid, "index": 0, "restarts": self._restarts[role]}
+            for role, server in servers.items()
+            if server
         ]
 
-    async def _keep(self, server: EmbeddedPostgres | EmbeddedValkey) -> None:
+    async def _keep(self, role: str, server: EmbeddedPostgres | EmbeddedValkey) -> None:
         while True:
             code = await server.wait()
             log.error("embedded_server_died", server=type(server).__name__, code=code)
@@ -68,3 +71,5 @@ class Stores:
             except Exception as error:  # noqa: BLE001  whatever it is, the spool goes on, and the next try comes
                 log.error("embedded_server_start_failed", server=type(server).__name__, error=str(error))
                 await asyncio.sleep(RESTART_PAUSE_S)
+            else:
+                self._restarts[role] += 1

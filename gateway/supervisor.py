@@ -1,7 +1,7 @@
-"""The supervisor: owns the data directory and the listening sockets, starts stores and children, keeps and tells of them.
+"""The supervisor: owns the data directory and the listening sockets, starts stores and children, and tells of them.
 
-A collector that dies is started again and loses nothing that was acknowledged; a reader that dies goes on at its store's
-position; when the supervisor dies, its children and the embedded stores die with it.
+A collector that dies is started again and loses nothing that was acknowledged; a reader that dies goes on at its
+store's position; when the supervisor dies, its children and the embedded stores die with it.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """`verify`: the equation of DESIGN §2 at one position, and against the tables and the counters.
 
 For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with
-them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table must
-be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named as far
-back as segments are kept; beyond that, the month.
+them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table
+must be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named
+as far back as segments are kept; beyond that, the month.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -17,7 +17,7 @@ class Answer(NamedTuple):
 
 
 def verdicts(batch: Batch, *, minimal: bool = False, dry_run: bool = False) -> Answer:
-    """200 when something was accepted or nothing was sent, 400 when every event is invalid; 204 when asked for and all is well."""
+    """200 when something was accepted or nothing was sent, 400 when every event is invalid, 204 when asked for."""
     if minimal and not batch.rejected and not dry_run:
         return Answer(204, b"")
     if not batch.rejected and not dry_run:
@@ -44,7 +44,7 @@ def refusal(status: int, code: str, message: str, **details: Any) -> Answer:
 
 
 def try_again(status: int, code: str, message: str, chance: float) -> Answer:
-    """429 or 503 with a Retry-After spread over its bounds by `chance` in [0, 1), so that clients do not come back as one."""
+    """429 or 503; Retry-After is spread over its bounds by `chance` in [0, 1), so that clients do not return as one."""
     retry_after_s = RETRY_AFTER_MIN_S + int(chance * (RETRY_AFTER_MAX_S + 1 - RETRY_AFTER_MIN_S))
     answer = refusal(status, code, message, retry_after_s=retry_after_s)
     return answer._replace(headers=(("Retry-After", str(retry_after_s)),))

@@ -60,7 +60,7 @@ class Server(web.Server):
 
 
 def server(answering: Answering, http: HttpSettings) -> Server:
-    """A protocol factory for a listening socket; bodies arrive as sent, never inflated by aiohttp (its failures would be 500)."""
+    """A protocol factory for a listening socket; bodies arrive as sent: what aiohttp cannot inflate would be a 500."""
     arguments: dict[str, Any] = {
         "access_log": None,
         "auto_decompress": False,

@@ -1,4 +1,4 @@
-"""Cross-origin answers (Fetch standard; players.md §6): sendBeacon sends credentials, so the origin is named, never `*` to a browser."""
+"""Cross-origin answers (Fetch standard). sendBeacon sends credentials, so a browser's origin is named, never `*`."""
 
 from collections.abc import Mapping
 

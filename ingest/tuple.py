@@ -100,9 +100,6 @@ assert len(COLUMNS) == len(Row._fields) == COLUMN_COUNT
 
 _I32 = struct.Struct(">i")
 _I64 = struct.Struct(">q")
-_HEAD = struct.Struct(">h 4x 16s 4x 16s 4x 16s 4x q 4x q i")
-"""Everything up to and with the length of event_type: 90 bytes."""
-assert _HEAD.size == 90
 
 
 def encode(row: Row) -> bytes:
@@ -170,73 +167,9 @@ def _decode_value(column_type: str, value: bytes) -> UUID | int | str | bool:
     return value.decode()
 
 
-class Sign(NamedTuple):
-    """What readers other than the store need of a tuple: who watched what, when, and how far (a sign of life)."""
-
-    event_id: bytes
-    content_id: bytes
-    session_id: bytes
-    """16 bytes each."""
-    occurred_at_us: int
-    received_at_us: int
-    event_type: str
-    test: bool
-    sent_at_us: int | None
-    sequence: int | None
-    position_s: int | None
-    duration_s: int | None
-
-    @property
-    def effective_at_us(self) -> int:
-        """When it happened, the player's clock corrected."""
-        return effective_time_us(self.occurred_at_us, self.sent_at_us, self.received_at_us)
-
-
-def sign(row: bytes) -> Sign:
-    """The leading columns of a tuple in one pass, about 2 µs; `row` is trusted to be a tuple."""
-    _, event, content, session, occurred, received, length = _HEAD.unpack_from(row)
-    at = 90 + length
-    kind = row[90:at].decode()
-    test = row[at + 4] != 0
-    at += 5
-    numbers: list[int | None] = []
-    for _ in range(4):  # sent_at, sequence, position, duration
-        length = int.from_bytes(row[at : at + 4], "big", signed=True)
-        at += 4
-        if length < 0:
-            numbers.append(None)
-        else:
-            numbers.append(int.from_bytes(row[at : at + length], "big", signed=True))
-            at += length
-    sent, sequence, position, duration = numbers
-    return Sign(
-        event,
-        content,
-        session,
-        occurred + POSTGRES_EPOCH_US,
-        received + POSTGRES_EPOCH_US,
-        kind,
-        test,
-        None if sent is None else sent + POSTGRES_EPOCH_US,
-        sequence,
-        position,
-        duration,
-    )
-
-
 def event_id(row: bytes) -> bytes:
     """16 bytes."""
     return row[6:22]
-
-
-def content_id(row: bytes) -> bytes:
-    """16 bytes."""
-    return row[26:42]
-
-
-def session_id(row: bytes) -> bytes:
-    """16 bytes."""
-    return row[46:62]
 
 
 def occurred_at_us(row: bytes) -> int:
@@ -247,11 +180,6 @@ def occurred_at_us(row: bytes) -> int:
 def received_at_us(row: bytes) -> int:
     """By the clock of the collector."""
     return int.from_bytes(row[78:86], "big", signed=True) + POSTGRES_EPOCH_US
-
-
-def event_type(row: bytes) -> str:
-    """One of ingest.event.EVENT_TYPES."""
-    return row[90 : 90 + int.from_bytes(row[86:90], "big")].decode()
 
 
 def event_key(row: bytes) -> bytes:
@@ -272,13 +200,6 @@ def with_occurred_at(row: bytes, occurred_us: int) -> bytes:
 def clock_is_broken(sent_us: int | None, received_us: int) -> bool:
     """Whether sent_at shows the player's clock to be more than 5 minutes off; without it the clock counts as sane."""
     return sent_us is not None and abs(received_us - sent_us) > CLOCK_TOLERANCE_US
-
-
-def effective_time_us(occurred_us: int, sent_us: int | None, received_us: int) -> int:
-    """When it happened: as sent, or counted back from the receive time when the player's clock is off (DESIGN §3)."""
-    if sent_us is not None and abs(received_us - sent_us) > CLOCK_TOLERANCE_US:
-        return received_us - (sent_us - occurred_us)
-    return occurred_us
 
 
 _EPOCH_DAY: Final = date(1970, 1, 1)

@@ -32,15 +32,15 @@ def rows(batch: Batch) -> list[Row]:
     return [copy.decode(row) for frame in batch.bodies for row in frame.tuples]
 
 
-def verdict_of_text(event: str) -> Row | tuple[str, str]:
-    """The row of one event written exactly so, or (code, path)."""
+def verdict_of_text(event: str) -> Any:
+    """The Row of one event written exactly so, or (code, path)."""
     batch = decoded(event.encode())
     if batch.errors:
         return batch.errors[0].code, batch.errors[0].path
     return rows(batch)[0]
 
 
-def verdict(event: Any) -> Row | tuple[str, str]:
+def verdict(event: Any) -> Any:
     """The same of an event as a dict."""
     return verdict_of_text(json.dumps(event))
 
@@ -48,7 +48,7 @@ def verdict(event: Any) -> Row | tuple[str, str]:
 def refused(**changes: Any) -> tuple[str, str]:
     """(code, path) of a valid event with `changes`: alone and beside a valid one, which is taken."""
     event = an_event(**changes)
-    alone = verdict(event)
+    alone: tuple[str, str] = verdict(event)
     batch = decoded(a_body([an_event(), event]))
     assert batch.accepted == 1
     assert (batch.errors[0].code, batch.errors[0].path) == alone
@@ -57,7 +57,7 @@ def refused(**changes: Any) -> tuple[str, str]:
 
 def taken(**changes: Any) -> Row:
     """The row of a valid event with `changes`."""
-    row = verdict(an_event(**changes))
+    row: Row = verdict(an_event(**changes))
     assert isinstance(row, Row), row
     return row
 

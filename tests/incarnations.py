@@ -21,7 +21,7 @@ MONTH = 2026 * 12 + 10
 """November 2026."""
 ALTERING = frozenset({
     "create", "write", "fdatasync", "truncate", "rename", "unlink", "make_directory", "remove_directory", "fsync",
-    "fsync_directory", "lock",
+    "rewrite", "fsync_directory", "lock",
 })  # fmt: skip
 
 
@@ -58,6 +58,9 @@ class UnsyncedDisk(FileDisk):
         pass
 
     def fsync(self, path: Path) -> None:
+        pass
+
+    def rewrite(self, path: Path, offset: int) -> None:
         pass
 
     def fsync_directory(self, path: Path) -> None:
@@ -176,3 +179,15 @@ def segments(directory: Path) -> list[Path]:
 def open_descriptors() -> int:
     """Of this process."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def numbered(count: int, first: int = 0):
+    return [a_frame_body([b"row %d" % number]) for number in range(first, first + count)]
+
+
+def rows(first: int, until: int) -> list[bytes]:
+    return [b"row %d" % number for number in range(first, until)]
+
+
+def a_reader(directory: Path, sequence: int = 0, disk: FileDisk | None = None) -> Reader:
+    return Reader(directory, disk or UnsyncedDisk(), quarantine_of(directory), sequence)

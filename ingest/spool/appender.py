@@ -128,11 +128,14 @@ class Appender:
         """A request waits, and its company is there; or there is something to reopen."""
         if self._closing:
             return
-        try:
-            async with asyncio.timeout_at(None if self._whole else self._reopen_at_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+        if self._whole:
+            await self._wake.wait()
+        else:
+            try:
+                async with asyncio.timeout_at(self._reopen_at_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
         self._wake.clear()
         if self._company and not self._closing and self._interval_s:
             await asyncio.sleep(self._interval_s)

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ingest.spool.watermark import MappedWatermark, Watermark
 
+REWRITE_BYTES = 1024 * 1024
+"""At a time."""
+
 
 class Disk(Protocol):
     """What the spool asks of a disk. Every call may raise OSError."""
@@ -26,6 +29,7 @@ class Disk(Protocol):
     def remove_directory(self, path: Path) -> None: ...
     def list(self, path: Path) -> list[str]: ...
     def fsync(self, path: Path) -> None: ...
+    def rewrite(self, path: Path, offset: int) -> None: ...
     def fsync_directory(self, path: Path) -> None: ...
     def lock(self, path: Path) -> int | None: ...
     def watermark(self, path: Path, *, writable: bool = False) -> Watermark: ...
@@ -108,6 +112,19 @@ class FileDisk:
     def fsync(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rewrite(self, path: Path, offset: int) -> None:
+        """Write the bytes from `offset` on once more where they are, and sync.
+
+        Pages whose write failed under a process that died since are marked clean: an fsync alone would not write them.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            while piece := os.pread(descriptor, REWRITE_BYTES, offset):
+                offset += os.pwrite(descriptor, piece, offset)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

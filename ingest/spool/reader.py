@@ -1,21 +1,19 @@
 """A reader's way through one incarnation: frames in order, from any sequence on, never beyond the watermark."""
 
-import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 
 from ingest.batch import KIND_SIGNAL
-from ingest.spool import segment
-from ingest.spool.disk import Disk, write_whole
-from ingest.spool.ending import ENDED, DamagedEnding, Ending, read_ending
-from ingest.spool.frame import HEAD_BYTES, Frame, TornFrame, seed_of
-from ingest.spool.incarnation import WATERMARK
+from ingest.spool import quarantine, segment
+from ingest.spool.disk import Disk
+from ingest.spool.durable import Durable
+from ingest.spool.ending import Ending
+from ingest.spool.frame import HEAD_BYTES, Frame, TornFrame
 from ingest.spool.lost import Lost, lost_before, lost_until
 from ingest.spool.state import State
-from ingest.spool.watermark import Watermark
-from ingest.spool.window import Window
+from ingest.spool.window import Window, segment_window
 
 __all__ = ["Lost", "PositionAhead", "Reader", "Reading", "SegmentsGone"]
 
@@ -56,22 +54,18 @@ class Reader:
         """Everything of an ended incarnation was read."""
         self.state = State()
         """Behind what was read so far."""
-        self._ended_path = directory / ENDED
         self._disk = disk
         self._quarantine = quarantine
-        self._seed = seed_of(directory.name)
-        self._watermark: Watermark | None = None
-        self._ending: Ending | None = None
-        self._ending_damaged = False
+        self._durable = Durable(directory, disk)
         self._lost: list[Lost] = []
         self._totals_known = True
         """Whether `state` has the totals of its sequence, so that a jump tells a loss."""
         self._settled = False
-        """Whether no frame was lost since the last header, so that nothing can be missing before the next one in sequence."""
+        """Whether no frame was lost since the last header: then none can be missing before the next in sequence."""
         self._base = -1
         self._pending: int | None = None
         """The segment to enter before the next frame."""
-        self._window = Window(_nothing, self._seed)
+        self._window = Window(lambda offset, size_bytes: b"", 0)
         self._at = 0
         self._hopeless = (-1, -1)
         """Place and size of the segment of a search that found no frame."""
@@ -93,47 +87,35 @@ class Reader:
                 break
             frames.append(found)
             size_bytes -= HEAD_BYTES + len(found.rows)
-        if self._ending is not None and self.state.sequence >= self._ending.sequence and not self.finished:
+        ending = self._durable.known_ending
+        if ending is not None and self.state.sequence >= ending.sequence and not self.finished:
             self.finished = True
-            self._take_over(_state_at(self._ending))  # what no later frame told of a month
+            self._take_over(_state_at(ending))  # what no later frame told of a month
         lost, self._lost = self._lost, []
         return Reading(frames, self.state, lost)
 
     def durable(self) -> int:
-        """How many frames are on disk: by the ending if there is one, by the watermark otherwise. Raises OSError."""
-        if self._ending is None:
-            if self._watermark is None:
-                try:
-                    self._watermark = self._disk.watermark(self.directory / WATERMARK)
-                except (FileNotFoundError, ValueError):
-                    pass
-            sequence = self._watermark.sequence if self._watermark else 0
-            if sequence > self.state.sequence or not self._has_ended():
-                return sequence
-        assert self._ending is not None
-        return self._ending.sequence
+        """How many frames are on disk. Raises OSError."""
+        return self._durable.beyond(self.state.sequence)
 
     def close(self) -> None:
         """Let go of the watermark."""
-        if self._watermark is not None:
-            self._watermark.close()
-            self._watermark = None
+        self._durable.close()
 
     # ── where to begin ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _open(self, sequence: int) -> None:
-        bases = self._bases()
-        ended = self._ending.sequence if self._has_ended() and self._ending else None
-        if ended is not None and sequence > ended:
-            raise PositionAhead(ended)
-        earlier = [base for base in bases if base <= sequence]
-        if not bases and sequence == 0 and self._ending is None:
+        bases, ending = self._bases(), self._durable.ending()
+        if ending is not None and sequence > ending.sequence:
+            raise PositionAhead(ending.sequence)
+        if not bases and sequence == 0 and ending is None:
             self._pending = 0  # nothing was in it; recovery will say so
             return
+        earlier = [base for base in bases if base <= sequence]
         if not earlier:
-            if self._ending is None or sequence < self._ending.sequence:
-                raise SegmentsGone(bases[0] if bases else ended or 0)
-            self.state = _state_at(self._ending)  # all of it was delivered, and its segments are gone
+            if ending is None or sequence < ending.sequence:
+                raise SegmentsGone(bases[0] if bases else ending.sequence if ending else 0)
+            self.state = _state_at(ending)  # all of it was delivered, and its segments are gone
             return
         for base in reversed(earlier):  # the nearest whole header: one that is just being made is not
             state = self._state_before(base)
@@ -155,7 +137,7 @@ class Reader:
         if base == 0:
             return State()
         try:
-            head, _ = self._segment(base).segment_head()
+            head, _ = segment_window(self._disk, self.directory, base).segment_head()
         except segment.TornSegment:
             return None
         return State(base, head.totals, head.months, head.rejected_by_code)
@@ -184,6 +166,7 @@ class Reader:
             pass
         if found is not None:
             self._at, self.state = at, State(sequence, found.totals, months, rejected_by_code)
+            self._totals_known = True
         return size_bytes - left_bytes
 
     def _step(self, until: int) -> Frame | None:
@@ -198,7 +181,7 @@ class Reader:
                     return None
                 continue
             if found.sequence >= until:
-                ending = self._ending
+                ending = self._durable.known_ending
                 if ending is not None and until >= ending.sequence:  # frames behind the end were never promised
                     self._take_over(_state_at(ending))
                 return None
@@ -209,7 +192,7 @@ class Reader:
 
     def _enter(self, base: int) -> None:
         self._base, self._at, self._pending = base, 0, None
-        self._window = self._segment(base)
+        self._window = segment_window(self._disk, self.directory, base)
         try:
             head, at = self._window.segment_head()
         except segment.TornSegment as torn:  # its bytes are damage like any other, met at the first step
@@ -250,10 +233,11 @@ class Reader:
     def _pass_damage(self, path: Path, bases: list[int], torn: TornFrame) -> bool:
         size_bytes = self._disk.size(path)
         later = [base for base in bases if base > self._base]
-        if self._hopeless == (self._at, size_bytes) and not later and not self._has_ended():
+        ending = self._durable.ending()
+        if self._hopeless == (self._at, size_bytes) and not later and ending is None:
             return False
         following = self._window.find_frame(self._at, self.state.sequence)
-        if following is None and not later and not self._has_ended():
+        if following is None and not later and ending is None:
             self._hopeless = (self._at, size_bytes)
             return False
         self._keep(path, following if following is not None else size_bytes, torn)
@@ -263,8 +247,8 @@ class Reader:
         if later:
             self._pending = later[0]
             return True
-        assert self._ending is not None
-        self._take_over(_state_at(self._ending))
+        assert ending is not None
+        self._take_over(_state_at(ending))
         return False
 
     # ── what was lost ───────────────────────────────────────────────────────────────────────────────────────────
@@ -285,25 +269,9 @@ class Reader:
             return
         name = f"{self.directory.name}-{path.stem}-{self._at:010d}"
         log.error("spool_damage", quarantine=name, size_bytes=end - self._at, error=str(torn))
-        try:
-            self._disk.make_directory(self._quarantine)
-            if name not in self._disk.list(self._quarantine):
-                draft_suffix = f".{threading.get_native_id()}.draft"  # every reader meets the same damage
-                write_whole(self._disk, self._quarantine / name, self._window.pieces(self._at, end), draft_suffix)
-        except OSError as error:  # it is still in the segment; delivery goes on
-            log.error("quarantine_failed", name=name, error=str(error))
+        quarantine.keep(self._disk, self._quarantine, name, self._window.pieces(self._at, end))
 
     # ── the directory ───────────────────────────────────────────────────────────────────────────────────────────
-
-    def _has_ended(self) -> bool:
-        if self._ending is None:
-            try:
-                self._ending = read_ending(self._disk, self._ended_path)
-            except DamagedEnding as error:
-                if not self._ending_damaged:
-                    log.error("spool_ending_damaged", incarnation=self.directory.name, error=str(error))
-                self._ending_damaged = True
-        return self._ending is not None
 
     def _bases(self) -> list[int]:
         """Of the segments there are, ascending."""
@@ -316,26 +284,6 @@ class Reader:
             if (name := segment.name(self._base, suffix)) in names:
                 return self.directory / name
         return None
-
-    def _segment(self, base: int) -> "Window":
-        """A window on a segment, whatever it is called by the time it is read; empty when it is gone."""
-        names = [segment.name(base, segment.OPEN), segment.name(base, segment.SEALED)]
-
-        def read(offset: int, size_bytes: int) -> bytes:
-            for name in names[:]:
-                try:
-                    data = self._disk.read(self.directory / name, offset, size_bytes)
-                except FileNotFoundError:
-                    continue
-                names[:] = names[names.index(name) :]  # sealed once, sealed for ever
-                return data
-            return b""
-
-        return Window(read, self._seed)
-
-
-def _nothing(offset: int, size_bytes: int) -> bytes:
-    return b""
 
 
 def _state_at(ending: Ending) -> State:

@@ -13,10 +13,10 @@ from ingest.clock import Clock
 from ingest.spool import segment
 from ingest.spool.disk import Disk, remove_if_there
 from ingest.spool.ending import ENDED, DamagedEnding, Ending, read_ending, write_ending
-from ingest.spool.frame import HEAD_BYTES, TornFrame, seed_of
+from ingest.spool.frame import HEAD_BYTES, TornFrame
 from ingest.spool.incarnation import LOCK, NEW, WATERMARK
 from ingest.spool.state import State
-from ingest.spool.window import Window
+from ingest.spool.window import Window, segment_window
 
 log: Any = structlog.get_logger()
 
@@ -114,8 +114,10 @@ def _end(disk: Disk, directory: Path, clock: Clock) -> None:
                 disk.unlink(path)  # not even its header was written, so nothing in it was promised
                 disk.fsync_directory(directory)
             else:
-                if ending is None and torn_bytes and not found.acknowledged_bytes:
-                    disk.truncate(path, found.valid_bytes)
+                if ending is None:
+                    if torn_bytes and not found.acknowledged_bytes:
+                        disk.truncate(path, found.valid_bytes)
+                    disk.rewrite(path, found.trusted_bytes)  # what was on its way becomes a promise now
                 _seal(disk, path)
             log.info("spool_recovered", incarnation=directory.name, segment=path.name, torn_bytes=torn_bytes,
                      sequence=found.state.sequence)  # fmt: skip
@@ -127,7 +129,7 @@ def _end(disk: Disk, directory: Path, clock: Clock) -> None:
 
 def _seal(disk: Disk, path: Path) -> None:
     if path.suffix == segment.OPEN:
-        disk.fsync(path)  # frames that were written and not yet synced become promises now
+        disk.fsync(path)
         disk.rename(path, path.with_suffix(segment.SEALED))
         disk.fsync_directory(path.parent)
 
@@ -141,6 +143,8 @@ class _Survey(NamedTuple):
     """Where it ended."""
     valid_bytes: int
     """Of the last segment, up to the end of its last valid frame; 0 when not even its header is whole."""
+    trusted_bytes: int
+    """Of the last segment, up to the end of the last frame that was on disk for certain."""
     acknowledged_bytes: bool
     """Whether what follows them was promised: then it is damage, and kept; otherwise it is a torn tail."""
 
@@ -149,11 +153,9 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
     """Read from the last segment with a whole header on. Raises OSError, UnknownVersion."""
     files = sorted(name for name in disk.list(directory) if segment.base_of(name) is not None)
     paths = [directory / name for name in files]
-    windows = [
-        Window(lambda offset, size_bytes, path=path: disk.read(path, offset, size_bytes), seed_of(directory.name))  # type: ignore[misc]
-        for path in paths
-    ]
-    state, at, first = State(segment.base_of(files[0]) or 0 if files else 0), 0, 0
+    windows = [segment_window(disk, directory, base) for base in map(segment.base_of, files) if base is not None]
+    mark = _watermark(disk, directory)
+    state, at, first, trusted = State(segment.base_of(files[0]) or 0 if files else 0), 0, 0, 0
     for index in reversed(range(len(windows))):
         try:
             head, at = windows[index].segment_head()
@@ -162,36 +164,38 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
         state, first = State(head.base_sequence, head.totals, head.months, head.rejected_by_code), index
         break
     for window in windows[first:]:
-        state, at = scan(window, state, at if window is windows[first] else 0)
-    mark = _watermark(disk, directory)
+        state, at, trusted = scan(window, state, at if window is windows[first] else 0, mark)
     if not paths or mark <= state.sequence:
-        return _Survey(paths, state, at, False)
+        return _Survey(paths, state, at, trusted, False)
     rest_bytes = disk.size(paths[-1]) - at
     if mark > state.sequence + rest_bytes // HEAD_BYTES:
         log.error("spool_watermark_impossible", incarnation=directory.name, watermark=mark, sequence=state.sequence)
-        return _Survey(paths, state, at, False)
+        return _Survey(paths, state, at, trusted, False)
     log.error("spool_acknowledged_damaged", incarnation=directory.name, watermark=mark, sequence=state.sequence)
-    return _Survey(paths, _by_heads(windows[-1], state, at, mark), at, True)
+    return _Survey(paths, _by_heads(windows[-1], state, at, mark), at, trusted, True)
 
 
-def scan(window: Window, state: State, at: int) -> tuple[State, int]:
-    """The state behind a segment's last valid frame, and where that frame ends; `state` and `at` when there is none.
+def scan(window: Window, state: State, at: int, mark: int) -> tuple[State, int, int]:
+    """The state behind a segment's last valid frame, where that frame ends, and where the last one below `mark` does.
 
-    Damage with valid frames behind it is passed over; the reader deals with it. Raises OSError.
+    `state` and `at` when there is none. Damage with valid frames behind it is passed over; the reader deals with it.
+    Raises OSError.
     """
-    valid_bytes = at
+    valid_bytes = trusted_bytes = at
     while True:
         try:
             found, after = window.frame(at)
         except TornFrame:
             following = window.find_frame(at, state.sequence)
             if following is None:
-                return state, valid_bytes
+                return state, valid_bytes, trusted_bytes
             at = following
             continue
         if found.sequence >= state.sequence:
             state = state.behind(found)
         at = valid_bytes = after
+        if found.sequence < mark:
+            trusted_bytes = after
 
 
 def _by_heads(window: Window, state: State, at: int, mark: int) -> State:

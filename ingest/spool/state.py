@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from ingest.spool.frame import MASK, Frame, MonthTotals, Totals
 
-
 NOTHING = MonthTotals()
 
 

@@ -4,8 +4,10 @@ What is held at a time is WINDOW_BYTES or one frame, whichever is larger.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from ingest.spool import frame, segment
+from ingest.spool.disk import Disk
 from ingest.spool.frame import HEAD_BYTES, MAGIC_BYTES, CutFrame, Frame, TornFrame
 
 WINDOW_BYTES = 1024 * 1024
@@ -97,3 +99,20 @@ class Window:
     def _load(self, begin: int, size_bytes: int) -> None:
         self._begin = begin
         self._data = self._read(begin, size_bytes)
+
+
+def segment_window(disk: Disk, directory: Path, base: int) -> Window:
+    """On a segment of an incarnation, whatever it is called by the time it is read; empty when it is gone."""
+    paths = [directory / segment.name(base, segment.OPEN), directory / segment.name(base, segment.SEALED)]
+
+    def read(offset: int, size_bytes: int) -> bytes:
+        for path in paths[:]:
+            try:
+                data = disk.read(path, offset, size_bytes)
+            except FileNotFoundError:
+                continue
+            paths[:] = paths[paths.index(path) :]  # sealed once, sealed for ever
+            return data
+        return b""
+
+    return Window(read, frame.seed_of(directory.name))

@@ -25,3 +25,23 @@ def make_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     yield make
     for gateway in made:
         gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One running gateway for all tests of refusals: nothing they send may be stored."""
+    directory = tmp_path_factory.mktemp("refusing")
+    let_others_through(directory)
+    (directory / "data").mkdir()
+    with Gateway(directory / "data") as served:
+        served.start()
+        yield served.wait_ready()
+
+
+@pytest.fixture
+def nothing_traced(gateway: Gateway) -> Iterator[None]:
+    """After the test the gateway still runs, and has logged no traceback."""
+    yield
+    logged = gateway.everything_logged()
+    assert "Traceback" not in logged, logged[-3000:]
+    assert not gateway.ended()

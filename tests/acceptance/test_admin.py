@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtests.procfs import tree
 from tests import needs
-from tests.acceptance.door import Answer, Book, an_event, ask, eventually, stopped, stored_ids
+from tests.acceptance.client import Answer, Book, an_event, ask, eventually, pid_of, stopped, stored_ids
 from tests.acceptance.gateway_process import Gateway, let_others_through
 from tests.conftest import left_out
 
@@ -61,13 +61,6 @@ def samples(gateway: Gateway) -> dict[Sample, float]:
 
 def value(told: dict[Sample, float], name: str, **labels: str) -> float:
     return told.get((name, tuple(sorted(labels.items()))), 0.0)
-
-
-def pid_of(gateway: Gateway, role: str) -> int:
-    """The process in this role; fails while there is none."""
-    (pid,) = (process["pid"] for process in gateway.statusz()["processes"] if process["role"] == role)
-    assert isinstance(pid, int), role
-    return pid
 
 
 def grown_segments(gateway: Gateway) -> int:

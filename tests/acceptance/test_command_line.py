@@ -1,142 +1,33 @@
-"""The command line as people and their scripts use it: errors are a line, endpoints.json is exact, a stop is clean."""
+"""The command line about a gateway that runs: endpoints.json is exact, schema and spool at hand, a stop is clean."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pytest
 import redis
 
-from loadtests.procfs import Process, alive, stat, tree
-from loadtests.product import ROOT, Product
-from tests.acceptance.door import Book, an_event, ask, eventually, sql, stored_ids
+from tests.acceptance.client import Book, an_event, ask, eventually, sql, stored_ids
+from tests.acceptance.commands import (
+    External,
+    Forwarder,
+    Second,
+    assert_ends_cleanly,
+    assert_one_clear_line,
+    run,
+)
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
-BUSY_S: Final = 45.0  # a start waits 30 s for the remains of a killed run
-STOP_S: Final = 15.0
 SOON_S: Final = 15.0
 SETTLED_S: Final = 40.0
-CLEAN: Final = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
-
-
-def run(
-    *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), timeout_s: float = 60
-) -> subprocess.CompletedProcess[str]:
-    """A command with this environment and no other settings."""
-    return subprocess.run(
-        [sys.executable, "-m", "gateway.cli", *arguments],
-        cwd=ROOT,
-        env={**CLEAN, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
-
-def assert_one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """It failed, and says why in one line, beside a hint about its usage at most."""
-    assert done.returncode not in (0, None), done.stderr
-    assert done.returncode > 0, f"ended by signal {-done.returncode}"
-    assert "Traceback" not in done.stderr + done.stdout
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    (error,) = [line for line in lines if line.startswith("Error: ")]
-    others = [line for line in lines if line != error and not line.startswith(("Usage: ", "Try ", "{"))]
-    assert not others, others
-    for word in words:
-        assert word in error, error
-
-
-class External(Product):
-    """`serve` without --embedded: its stores are somebody else's, its ports any free ones."""
-
-    def __init__(self, data_dir: Path, *, postgres: str, redis: str) -> None:
-        stores = {"INGEST_POSTGRES_URL": postgres, "INGEST_REDIS_URL": redis}
-        super().__init__(data_dir, environment=stores)
-        self._command.remove("--embedded")
-
-
-class Second:
-    """Another gateway started on the same data directory. It waits for 30 s: begun early, looked at late."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        self._process: subprocess.Popen[str] | None = None
-
-    def begin(self) -> None:
-        if self._process is None:
-            command = ["serve", "--embedded", "--port", "0", "--admin-port", "0", "--data-dir", str(self._data_dir)]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", *command],
-                cwd=ROOT,
-                env=CLEAN,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-
-    def end(self) -> subprocess.CompletedProcess[str]:
-        """Its own end."""
-        self.begin()
-        assert self._process is not None
-        stdout, stderr = self._process.communicate(timeout=BUSY_S)
-        return subprocess.CompletedProcess(self._process.args, self._process.returncode, stdout, stderr)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
-class Forwarder:
-    """A port of 127.0.0.1 that refuses connections until `open`, then hands them on to a server."""
-
-    def __init__(self, url: str) -> None:
-        at = urlsplit(url)
-        self._server = (at.hostname, at.port)
-        self._socket = socket.socket()
-        self._socket.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else's
-        self.url = url.replace(f":{at.port}/", f":{self._socket.getsockname()[1]}/")
-
-    def open(self) -> None:
-        self._socket.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._socket.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._server)
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65_536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -182,69 +73,6 @@ def second(served: Gateway) -> Iterator[Second]:
     other = Second(served.data_dir)
     yield other
     other.kill()
-
-
-# ── a start that cannot be ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_an_unknown_setting_in_the_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "gateway.toml").write_text("[http]\nprot = 8080\n")
-    data_dir = str(tmp_path / "data")
-    done = run("serve", "--embedded", "--config", str(tmp_path / "gateway.toml"), "--data-dir", data_dir)
-    assert_one_clear_line(done, "prot", "http")
-    assert not (tmp_path / "data").exists(), "nothing was begun"
-
-
-@pytest.mark.parametrize("text, word", [("[http\n", "gateway.toml"), ("[http]\nport = 'x'\n", "port")])
-def test_a_file_that_cannot_be_read_as_settings_says_where(tmp_path: Path, text: str, word: str) -> None:
-    (tmp_path / "gateway.toml").write_text(text)
-    config, data_dir = str(tmp_path / "gateway.toml"), str(tmp_path / "data")
-    assert_one_clear_line(run("serve", "--embedded", "--config", config, "--data-dir", data_dir), word)
-
-
-@pytest.mark.parametrize("name, word", [("INGEST_HTTPS_PORT", "INGEST_HTTPS_PORT"), ("INGEST_HTTP_PROT", "prot")])
-def test_a_misspelt_variable_of_the_environment_is_named(tmp_path: Path, name: str, word: str) -> None:
-    done = run("serve", "--embedded", "--data-dir", str(tmp_path / "data"), environment={name: "8080"})
-    assert_one_clear_line(done, word)
-
-
-def test_a_port_in_use_is_named_and_an_earlier_run_s_endpoints_are_gone(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir()
-    (data_dir / "endpoints.json").write_text('{"http": "http://127.0.0.1:1"}')
-    with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))  # noqa: S104 (as the gateway will try)
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        for _ in range(2):  # the second try waits no longer: the first one left nothing to wait for
-            begun_s = time.monotonic()
-            done = run("serve", "--embedded", "--data-dir", str(data_dir), "--port", port)
-            assert_one_clear_line(done, port, "in use")
-            assert time.monotonic() - begun_s < 10
-            assert not (data_dir / "endpoints.json").exists()
-
-
-def test_without_stores_it_says_what_to_set(tmp_path: Path) -> None:
-    done = run("serve", "--data-dir", str(tmp_path / "data"), "--port", "0", "--admin-port", "0")
-    assert_one_clear_line(done, "INGEST_POSTGRES_URL", "INGEST_REDIS_URL", "--embedded")
-
-
-@pytest.mark.parametrize("place", ["file/data", "/proc"])  # root, too, can make nothing below either
-def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
-    (tmp_path / "file").write_text("not a directory")
-    data_dir = str(tmp_path / place)
-    assert_one_clear_line(run("serve", "--embedded", "--data-dir", data_dir), data_dir)
-
-
-@pytest.mark.parametrize("command", [("verify",), ("migrate", "status")])
-def test_a_command_about_a_gateway_that_does_not_run_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
-    assert_one_clear_line(run(*command, "--data-dir", str(tmp_path)), str(tmp_path))
-
-
-@pytest.mark.parametrize("command", [("verify",), ("migrate", "up")])
-def test_a_store_that_is_not_there_is_a_line(tmp_path: Path, command: tuple[str, ...]) -> None:
-    nowhere = "postgresql://a:b@127.0.0.1:1/c"
-    assert_one_clear_line(run(*command, "--data-dir", str(tmp_path), environment={"INGEST_POSTGRES_URL": nowhere}))
 
 
 # ── a running one ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -387,18 +215,6 @@ def test_a_second_gateway_on_the_same_directory_gives_up_and_says_why(gateway: G
 
 
 # ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def assert_ends_cleanly(product: Product, number: signal.Signals) -> None:
-    """Told by this signal it ends within STOP_S with exit code 0 and nothing of it runs on."""
-    product.pids()
-    seen: set[Process] = {one.process for one in tree(product.pid)}
-    os.kill(product.pid, number)
-    eventually(product.ended, STOP_S, "ended")
-    assert not (product.data_dir / "endpoints.json").exists()
-    left = [stat(process.pid) for process in seen if alive(process)]
-    assert not left, left
-    assert product.stop() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

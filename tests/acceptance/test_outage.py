@@ -19,7 +19,7 @@ from loadtests.ledger import Ledger
 from loadtests.procfs import Process, alive, stat
 from loadtests.reconcile import reconcile_when_drained
 from tests.acceptance.audience import Audience
-from tests.acceptance.door import Book, an_event, ask, eventually, stopped, stored_ids
+from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, stopped, stored_ids
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
 PLAYED_S: Final = 2.0  # before and after each blow
@@ -29,11 +29,8 @@ QUOTA_BYTES: Final = 512 * 1024
 HIGH_MARK: Final = 0.9
 
 
-def pid_of(gateway: Gateway, role: str) -> int:
-    """The process in this role; fails while there is none."""
-    (pid,) = (process["pid"] for process in gateway.statusz()["processes"] if process["role"] == role)
-    assert isinstance(pid, int), role
-    return pid
+def restarts(gateway: Gateway, role: str) -> int:
+    return sum(process["restarts"] for process in gateway.statusz()["processes"] if process["role"] == role)
 
 
 def reader(gateway: Gateway, name: str) -> dict[str, Any]:
@@ -92,6 +89,7 @@ def test_a_process_killed_under_load_is_started_again_and_nothing_is_lost_or_dou
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: pid_of(gateway, role) != victim, BACK_S, f"{role} started again")
         crowd.acknowledged_more(PLAYED_S)
+        eventually(lambda: restarts(gateway, role) == 1, BACK_S, "and is said to be")
     assert not alive(Process(victim, seen.process.started_ticks))
     theatre.assert_equal()
     verified = gateway.command("verify")
@@ -146,6 +144,9 @@ def test_what_two_collectors_left_undelivered_one_delivers(theatre: Theatre) -> 
         return all(stored[event_id] == 1 for event_id in book.rows)
 
     eventually(all_there, DRAIN_S, "all delivered, once")
+    # what was open when its collector died is sealed and ended: nobody will ever add to it
+    assert not [path for path in before if path.exists()]
+    assert all(path.with_suffix(".sealed").exists() and (path.parent / "ended").exists() for path in before)
     verified = eventually(
         lambda: (done := gateway.command("verify")).stdout.count("views") and done, BACK_S, "both at one position"
     )

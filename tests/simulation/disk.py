@@ -6,90 +6,14 @@ from pathlib import Path
 from random import Random
 
 from ingest.spool.watermark import Watermark
+from tests.simulation.node import Directory, File
 
-SECTOR_BYTES = 64
-"""Written whole or not at all; small, so that a frame has several."""
+BESIDE_SHARE = 0.02
+"""Of all calls: how often another process comes in between."""
 
 
 class Stop(BaseException):
     """The process was killed, or the power cut, in the middle of a call to the disk. No `except` of ours stops it."""
-
-
-class File:
-    """What a process sees of a file, and what a power cut leaves of it for certain."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.synced = b""
-        self.untrusted = 0
-        """From here on the pages are marked clean though their write failed: no later sync brings them to the disk."""
-        self.modified_s = 0.0
-
-    def sync(self) -> None:
-        if self.untrusted:
-            good = bytes(self.data[: self.untrusted])
-            self.synced = good + self.synced[len(good) :]
-        else:
-            self.synced = bytes(self.data)
-
-    def sync_failed(self) -> None:
-        self.untrusted = self.untrusted or len(self.synced) or 1
-
-    def truncate(self, size_bytes: int) -> None:
-        del self.data[size_bytes:]
-        if size_bytes <= self.untrusted:
-            self.untrusted = 0
-
-    def cut_power(self, chance: Random) -> None:
-        data, synced = bytes(self.data), self.synced
-        if len(data) < len(synced):  # truncated, and perhaps the disk knows
-            kept = chance.choice([data, synced])
-        elif len(synced) == 8 == len(data):  # a watermark: whatever it was in between
-            low, high = int.from_bytes(synced, "little"), int.from_bytes(data, "little")
-            kept = chance.randint(min(low, high), high).to_bytes(8, "little")
-        else:
-            tail = data[len(synced) : chance.randint(len(synced), len(data))]
-            sectors = [tail[at : at + SECTOR_BYTES] for at in range(0, len(tail), SECTOR_BYTES)]
-            kept = synced + b"".join(chance.choice([one, one, bytes(len(one))]) for one in sectors)
-        self.data, self.synced, self.untrusted = bytearray(kept), kept, 0
-
-
-class Directory:
-    """Entries, and the changes to them that a power cut may undo from the last one on."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, File | Directory] = {}
-        self.synced: dict[str, File | Directory] = {}
-        self.changes: list[tuple[str | None, str | None]] = []
-        """(old name or None, new name or None): link, rename, unlink."""
-        self.nodes: list[File | Directory] = []
-
-    def change(self, old: str | None, new: str | None, node: "File | Directory") -> None:
-        self._apply(self.entries, old, new, node)
-        self.changes.append((old, new))
-        self.nodes.append(node)
-
-    def sync(self) -> None:
-        self.synced, self.changes, self.nodes = dict(self.entries), [], []
-
-    def cut_power(self, chance: Random) -> None:
-        self.entries = dict(self.synced)
-        for (old, new), node in list(zip(self.changes, self.nodes, strict=True))[
-            : chance.randint(0, len(self.changes))
-        ]:
-            self._apply(self.entries, old, new, node)
-        self.sync()
-        for node in self.entries.values():
-            node.cut_power(chance)
-
-    @staticmethod
-    def _apply(
-        entries: "dict[str, File | Directory]", old: str | None, new: str | None, node: "File | Directory"
-    ) -> None:
-        if old is not None:
-            entries.pop(old, None)
-        if new is not None:
-            entries[new] = node
 
 
 class SimWatermark:
@@ -123,6 +47,8 @@ class SimDisk:
         self.stop_in: int | None = None
         self.fail = 0
         self.stopped = False
+        self.beside: Callable[[], None] | None = None
+        """What another process does, between any two calls of this one."""
         self._root = Directory()
         self._open: dict[int, File] = {}
         self._locked: dict[int, File] = {}
@@ -134,7 +60,7 @@ class SimDisk:
         """The process is gone; of a killed one everything written is still there."""
         self._open.clear()
         self._locked.clear()
-        self.stopped, self.stop_in, self.fail = False, None, 0
+        self.stopped, self.stop_in, self.fail, self.beside = False, None, 0, None
         if power_cut:
             self._root.cut_power(self.chance)
 
@@ -145,6 +71,8 @@ class SimDisk:
     def _call(self, failing: bool = True) -> None:
         if self.stopped:
             raise Stop
+        if self.beside and self.chance.random() < BESIDE_SHARE:
+            self._meanwhile()
         if self.stop_in is not None:
             self.stop_in -= 1
             if self.stop_in < 0:
@@ -152,6 +80,16 @@ class SimDisk:
                 raise Stop
         if failing and self.fail and self.chance.randrange(1_000) < self.fail:
             raise OSError(self.chance.choice([errno.ENOSPC, errno.EIO]), "simulated")
+
+    def _meanwhile(self) -> None:
+        """Another process has the disk for a moment; what stops or fails this one is not its own."""
+        beside, stop_in, fail = self.beside, self.stop_in, self.fail
+        self.beside, self.stop_in, self.fail = None, None, 0
+        try:
+            assert beside is not None
+            beside()
+        finally:
+            self.beside, self.stop_in, self.fail = beside, stop_in, fail
 
     # ── the calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -180,6 +118,12 @@ class SimDisk:
 
     def fsync(self, path: Path) -> None:
         self._sync(self._file(path))
+
+    def rewrite(self, path: Path, offset: int) -> None:
+        file = self._file(path)
+        if offset <= file.untrusted:
+            file.untrusted = 0
+        self._sync(file)
 
     def close(self, descriptor: int) -> None:
         self._call(failing=False)

@@ -74,6 +74,8 @@ class World:
         self._loop = SimLoop()
         self.disk = SimDisk(self.chance, self.monotonic_s, forgets)
         self.store = Store()
+        self.slow = Store()
+        """Another process's, between any two calls, in some lives only: what one has got, the other will get."""
         self.acknowledged: list[str] = []
         self.sent = 0
         self.crashes = 0
@@ -88,6 +90,8 @@ class World:
         """All lives, each with its death; then a last one without trouble, at the end of which everything is told."""
         for _ in range(lives):
             self._trouble()
+            if self.chance.random() < 0.5:
+                self.disk.beside = lambda: self.slow.drain(self.disk, self.chance)
             try:
                 recover(self.disk, SPOOL, self)
                 self._live()
@@ -96,6 +100,7 @@ class World:
             self.disk.restart(power_cut=self.chance.random() < 0.6)
         recover(self.disk, SPOOL, self)
         self.store.drain(self.disk, None)
+        self.slow.drain(self.disk, None)
         assert self.disk.descriptors() == 0
         self._loop.close()
 
@@ -105,6 +110,7 @@ class World:
         assert len(set(rows)) == len(rows), "delivered twice"
         missing = set(self.acknowledged) - set(rows)
         assert not missing, f"acknowledged and lost: {sorted(missing)}"
+        assert self.slow.of_incarnation == self.store.of_incarnation, "two readers were told different things"
         for name, rows in self.store.of_incarnation.items():
             last: dict[str, int] = {}  # each client sends one at a time
             for client, number in (row.split() for row in rows):
@@ -172,7 +178,8 @@ class World:
                 self.store.drain(self.disk, self.chance)
                 if self.chance.random() < 0.4:
                     listed = sealed_segments(self.disk, SPOOL, self.monotonic_s())
-                    gone = removable(listed, {"store": self.store.positions}, 0.02, 0)
+                    positions = {"store": self.store.positions, "slow": self.slow.positions}
+                    gone = removable(listed, positions, 0.02, 0)
                     remove(self.disk, SPOOL, gone)
                 if self.chance.random() < 0.1:
                     recover(self.disk, SPOOL, self)

@@ -3,6 +3,7 @@
 import gzip
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 import zstandard
@@ -136,7 +137,8 @@ def test_other_encodings_and_several_at_once_are_unsupported(encoding):
 @pytest.mark.parametrize("step", [None, 3])
 def test_the_cap_is_the_last_size_that_fits(encoding, step):
     plain = b"ab" * 500
-    compress = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd}.get(encoding, bytes)
+    compressors: dict[str | None, Any] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd}
+    compress = compressors.get(encoding, bytes)
     assert inflated(encoding, compress(plain), step, cap=1_000) == plain
     with pytest.raises(BodyTooLarge) as refused:
         inflated(encoding, compress(plain), step, cap=999)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ def test_many_uuids_at_once_are_the_same_as_one_by_one():
     texts = [an_event()["event_id"] for _ in range(5)]
     assert uuids_bytes(texts) == [uuid_bytes(text) for text in texts]
     moved = [texts[0] + texts[1][0], texts[1][1:], *texts[2:]]
-    for bad in (
+    bads: list[Any] = [
         moved,
         [*texts, None],
         [*texts, ""],
@@ -26,7 +27,8 @@ def test_many_uuids_at_once_are_the_same_as_one_by_one():
         [texts[0].replace("-", " "), texts[1]],
         [None],
         ["x"],
-    ):
+    ]
+    for bad in bads:
         assert uuids_bytes(bad) is None
 
 
@@ -66,7 +68,7 @@ def test_hostile_depths_are_found_without_delay():
 
 
 def test_a_memo_stays_within_its_bound_and_keeps_what_it_was_given():
-    memo = Memo(lambda key: key * 2, 10, {None: 0})
+    memo: Memo[Any, int] = Memo(lambda key: key * 2, 10, {None: 0})
     for key in range(1_000):
         assert memo[key] == key * 2
         assert memo[None] == 0

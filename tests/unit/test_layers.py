@@ -18,6 +18,7 @@ UPSTREAM = {
     "loadtests": set[str](),  # the crowd judges us by what it sent and was answered, so it knows nothing of ours
 }
 LINES_MAX = 300
+TEST_LINES_MAX = 400  # a page of tests is a list of sentences, which is read one by one
 LONGER_FILES: dict[str, str] = {}  # path → why it is one noun all the same
 NOT_NOUNS = {"util", "utils", "manager", "handler", "helper", "helpers", "common", "base", "misc", "tools"}
 UNIT_FIRST = re.compile(r"^(?:timeout|interval|size|length|latency|duration|delay|age)$")
@@ -58,7 +59,8 @@ def test_pages_of_code_hold_one_noun() -> None:
         for path in sources(package):
             name = path.relative_to(CHECKOUT).as_posix()
             lines = path.read_text("utf-8").count("\n")
-            assert lines <= LINES_MAX or name in LONGER_FILES, f"{name} has {lines} lines"
+            most = TEST_LINES_MAX if package == "tests" else LINES_MAX
+            assert lines <= most or name in LONGER_FILES, f"{name} has {lines} lines"
     for name in LONGER_FILES:
         assert (CHECKOUT / name).read_text("utf-8").count("\n") > LINES_MAX, f"{name} is no exception any more"
 

@@ -1,31 +1,21 @@
 """Many requests share an fsync; an answer is a promise; a disk that fails costs nothing that was acknowledged."""
 
 import asyncio
-import errno
 import threading
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from config.settings import SpoolSettings
-from ingest.clock import SystemClock
 from ingest.spool import appender as appender_module
 from ingest.spool import frame
-from ingest.spool.appender import ABANDONED_MAX, Appender, SpoolUnavailable
+from ingest.spool.appender import Appender
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, read_ending
-from ingest.spool.recovery import incarnations, recover
+from ingest.spool.recovery import incarnations
+from tests.appending import an_appender, appended, everything, in_groups, rows, running
 from tests.incarnations import (
-    Delivered,
     FailingDisk,
-    StillClock,
-    UnsyncedDisk,
     a_frame_body,
-    delivered,
     open_descriptors,
     segments,
 )
@@ -36,79 +26,6 @@ def quiet(monkeypatch):
     monkeypatch.setattr(appender_module, "REOPEN_INTERVAL_S", 0.01)
     with structlog.testing.capture_logs() as logs:
         yield logs
-
-
-def an_appender(root: Path, disk: FileDisk, interval_ms: int = 0, segment_size_bytes: int = 700) -> Appender:
-    return Appender(
-        root, disk, SystemClock(), SpoolSettings(commit_interval_ms=interval_ms), segment_size_bytes=segment_size_bytes
-    )
-
-
-async def appended(appender: Appender, name: str) -> str | None:
-    """`name`, acknowledged; None when it was refused."""
-    try:
-        await asyncio.wait_for(appender.append([a_frame_body([name.encode()])], 1, 0, {}), 10)
-    except SpoolUnavailable:
-        return None
-    return name
-
-
-async def until_writable(appender: Appender) -> None:
-    async with asyncio.timeout(10):
-        while not appender.writable:
-            await asyncio.sleep(0.002)
-
-
-def running(
-    root: Path, disk: FileDisk, doing: Callable[[Appender], Awaitable[list[str | None]]], **of: int
-) -> list[str]:
-    """What was acknowledged."""
-
-    async def run() -> list[str]:
-        appender = an_appender(root, disk, **of)
-        try:
-            appender.start()
-        except OSError:
-            pass  # `run` tries again
-        task = asyncio.create_task(appender.run())
-        acknowledged = await doing(appender)
-        appender.close()
-        await asyncio.wait_for(task, 10)
-        assert not appender.writable
-        return [name for name in acknowledged if name is not None]
-
-    return asyncio.run(run())
-
-
-async def one_by_one(appender: Appender) -> list[str | None]:
-    acknowledged = []
-    for number in range(12):
-        await until_writable(appender)
-        acknowledged.append(await appended(appender, f"row {number}"))
-    return acknowledged
-
-
-async def in_groups(appender: Appender) -> list[str | None]:
-    acknowledged = []
-    for group in range(3):
-        await until_writable(appender)
-        names = [f"row {group}.{number}" for number in range(6)]
-        acknowledged += await asyncio.gather(*(appended(appender, name) for name in names))
-    return acknowledged
-
-
-def everything(root: Path) -> dict[str, Delivered]:
-    """Of every incarnation, recovered first."""
-    assert recover(UnsyncedDisk(), root, StillClock()) == [], "nothing holds a lock any more"
-    return {name: delivered(root / name) for name in incarnations(FileDisk(), root)}
-
-
-def rows(root: Path) -> list[str]:
-    found = everything(root)
-    assert all(one.finished and one.lost == [] for one in found.values())
-    for one in found.values():
-        assert one.sequences == list(range(len(one.frames)))
-    return [row.decode() for one in found.values() for row in one.tuples]
 
 
 def test_what_was_appended_is_on_disk_and_the_end_is_told(tmp_path):
@@ -168,125 +85,6 @@ def test_the_counts_of_requests_are_in_the_next_frame(tmp_path):
     running(tmp_path / "spool", FileDisk(), doing)
     ((found,),) = (one.frames for one in everything(tmp_path / "spool").values())
     assert found.totals == (10, 2, 0, 4, 4) and found.rejected_by_code == (1, 0, 0, 0, 3)
-
-
-@pytest.mark.parametrize("doing", [one_by_one, in_groups])
-def test_whatever_call_to_the_disk_fails_nothing_acknowledged_is_lost_and_appending_goes_on(tmp_path, doing):
-    counting = FailingDisk()
-    total = len(running(tmp_path / "counted", counting, doing))
-    before = open_descriptors()
-    for nth, call in enumerate(counting.made):
-        root = tmp_path / str(nth)
-        acknowledged = running(root, FailingDisk(nth, errno.EIO), doing)
-        found = rows(root)
-        assert sorted(set(found)) == sorted(found), f"{call} {nth}: twice"
-        assert set(acknowledged) <= set(found), f"{call} {nth}: lost"
-        assert set(found) == set(acknowledged), f"{call} {nth}: what was refused was cut away"
-        assert len(acknowledged) >= total - 6, f"{call} {nth}: appending went on"
-    assert open_descriptors() == before
-
-
-def test_a_failed_fsync_is_never_followed_by_another_write_of_that_incarnation(tmp_path):
-    """Its pages are clean and not on disk: a second fsync would lie."""
-
-    class Watching(FileDisk):
-        failed: int | None = None
-        writes_after = 0
-
-        def fdatasync(self, descriptor: int) -> None:
-            if self.failed is None and self.armed:
-                self.failed = descriptor
-                raise OSError(errno.EIO, "input/output error")
-            assert descriptor != self.failed
-            super().fdatasync(descriptor)
-
-        def close(self, descriptor: int) -> None:
-            if descriptor == self.failed:
-                self.failed = -1
-            super().close(descriptor)
-
-        armed = False
-
-    disk = Watching()
-
-    async def doing(appender: Appender) -> list[str | None]:
-        first = await appended(appender, "before")
-        disk.armed = True
-        refused = await asyncio.gather(*(appended(appender, f"refused {number}") for number in range(5)))
-        assert refused == [None] * 5
-        await until_writable(appender)
-        return [first, await appended(appender, "after")]
-
-    assert running(tmp_path / "spool", disk, doing) == ["before", "after"]
-    found = everything(tmp_path / "spool")
-    assert sorted(one.tuples for one in found.values()) == [[b"after"], [b"before"]]
-    assert all(one.finished for one in found.values())
-
-
-@pytest.mark.parametrize("from_call", range(0, 30, 3))
-def test_a_disk_that_stays_broken_refuses_and_piles_nothing_up(tmp_path, from_call):
-    disk, root = FailingDisk(from_call), tmp_path / "spool"
-    disk.broken = True
-    before = open_descriptors()
-
-    async def doing(appender: Appender) -> list[str | None]:
-        acknowledged = [await appended(appender, f"row {number}") for number in range(10)]
-        await asyncio.sleep(0.15)  # some fifteen attempts to begin anew
-        assert not appender.writable
-        assert len(FileDisk().list(root)) <= 2
-        disk.broken = False
-        await until_writable(appender)
-        acknowledged.append(await appended(appender, "again"))
-        return acknowledged
-
-    acknowledged = running(root, disk, doing)
-    assert acknowledged[-1] == "again" and rows_unordered(root) == sorted(acknowledged)
-    assert open_descriptors() == before
-
-
-def rows_unordered(root: Path) -> list[str]:
-    return sorted(rows(root))
-
-
-def test_incarnations_that_cannot_be_ended_are_bounded(tmp_path):
-    disk = FailingDisk(0, calls=frozenset({"fdatasync", "truncate"}))
-
-    async def doing(appender: Appender) -> list[str | None]:
-        disk.broken = True
-        disk.failing = frozenset({"truncate"})
-        for _ in range(3 * ABANDONED_MAX):
-            if appender.writable:
-                disk.failing = frozenset({"truncate", "fdatasync"})
-                assert await appended(appender, "row") is None
-                disk.failing = frozenset({"truncate"})
-            await asyncio.sleep(0.02)
-        assert len(incarnations(FileDisk(), tmp_path / "spool")) == ABANDONED_MAX
-        disk.broken = False
-        disk.failing = frozenset()
-        await until_writable(appender)
-        return [await appended(appender, "again")]
-
-    disk.failing = frozenset()
-    assert running(tmp_path / "spool", disk, doing) == ["again"]
-    assert rows(tmp_path / "spool") == ["again"]
-
-
-def test_a_busy_door_does_not_hurry_the_attempts_to_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(appender_module, "REOPEN_INTERVAL_S", 0.2)
-    disk = FailingDisk(-1, calls=frozenset())
-
-    async def doing(appender: Appender) -> list[str | None]:
-        disk.nth, disk.broken, disk.failing = 0, True, frozenset({"fdatasync"})
-        assert await appended(appender, "refused") is None
-        disk.failing = frozenset({"truncate"})
-        disk.made.clear()
-        await until_writable(appender)
-        got = [await appended(appender, f"row {number}") for number in range(100)]
-        assert len(disk.made) <= 3
-        disk.failing = frozenset()
-        return got
-
-    assert len(running(tmp_path / "spool", disk, doing, segment_size_bytes=10**9)) == 100
 
 
 def test_a_request_that_goes_away_harms_no_other(tmp_path):
@@ -399,34 +197,3 @@ def test_a_body_too_large_for_a_frame_moves_no_totals(tmp_path, monkeypatch):
     assert running(tmp_path / "spool", FileDisk(), doing) == ["row"]
     ((found,),) = (one.frames for one in everything(tmp_path / "spool").values())
     assert found.sequence == 0 and found.totals.received == 1
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.integers(0, 60), max_size=4), st.integers(0, 3))
-def test_disks_that_fail_again_and_again_lose_nothing_acknowledged(tmp_path_factory, failures, interval_ms):
-    class Unreliable(UnsyncedDisk):
-        left = iter(sorted(failures))
-        calls, next_at = 0, -1
-
-        def _count(self) -> None:
-            if self.next_at < self.calls:
-                self.next_at = next(self.left, 10**9)
-            self.calls += 1
-            if self.calls - 1 == self.next_at:
-                raise OSError(errno.EIO, "input/output error")
-
-        def write(self, descriptor, chunks):
-            self._count()
-            return super().write(descriptor, chunks)
-
-        def fdatasync(self, descriptor):
-            self._count()
-
-        def rename(self, path, target):
-            self._count()
-            super().rename(path, target)
-
-    root = tmp_path_factory.mktemp("data") / "spool"
-    acknowledged = running(root, Unreliable(), in_groups, interval_ms=interval_ms)
-    found = rows(root)
-    assert len(set(found)) == len(found) and set(acknowledged) <= set(found)

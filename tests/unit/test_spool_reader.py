@@ -5,30 +5,27 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from ingest.batch import KIND_SIGNAL
 from ingest.spool import segment, window
-from ingest.spool.disk import FileDisk
 from ingest.spool.incarnation import Group
-from ingest.spool.reader import PositionAhead, Reader, SegmentsGone
 from tests.incarnations import (
     IDENTITY,
     MIXED,
     MONTH,
     UnsyncedDisk,
     a_frame_body,
+    a_reader,
     begun,
     commit,
     delivered,
     died,
-    quarantine_of,
+    numbered,
     quarantined,
+    rows,
     segments,
 )
 
@@ -44,18 +41,6 @@ class CountingDisk(UnsyncedDisk):
         if callable(found) and not name.startswith("_"):
             self.calls[name] = self.calls.get(name, 0) + 1
         return found
-
-
-def numbered(count: int, first: int = 0):
-    return [a_frame_body([b"row %d" % number]) for number in range(first, first + count)]
-
-
-def rows(first: int, until: int) -> list[bytes]:
-    return [b"row %d" % number for number in range(first, until)]
-
-
-def a_reader(directory: Path, sequence: int = 0, disk: FileDisk | None = None) -> Reader:
-    return Reader(directory, disk or UnsyncedDisk(), quarantine_of(directory), sequence)
 
 
 def test_what_was_written_is_read_in_order_and_the_end_is_told(tmp_path):
@@ -101,33 +86,6 @@ def test_refusals_by_code_are_written_when_they_changed_and_kept_in_the_state(tm
     got = delivered(incarnation.directory)
     assert [found.rejected_by_code for found in got.frames] == [(0, 0, 0, 1), (), ()]
     assert got.state.rejected_by_code == (0, 0, 0, 1)
-
-
-@given(st.integers(1, 400), st.integers(0, 30), st.integers(1, 600))
-def test_a_reader_opened_anywhere_delivers_exactly_the_rest(tmp_path_factory, segment_size_bytes, sequence, size_bytes):
-    incarnation = begun(tmp_path_factory.mktemp("data") / "spool", segment_size_bytes=segment_size_bytes)
-    for body in numbered(30):
-        commit(incarnation, [body])
-    incarnation.end()
-    whole = delivered(incarnation.directory)
-    got = delivered(incarnation.directory, sequence, size_bytes=size_bytes)
-    assert got.tuples == rows(sequence, 30) and got.lost == [] and got.finished
-    assert got.state == whole.state
-    assert a_reader(incarnation.directory, sequence).state.sequence == sequence
-
-
-def test_the_state_at_a_position_does_not_depend_on_where_the_segments_begin(tmp_path):
-    """`verify` compares it with what the store took over when it was there."""
-    for name, segment_size_bytes in (("one", 10**9), ("many", 1)):
-        incarnation = begun(tmp_path / name / "spool", segment_size_bytes=segment_size_bytes)
-        for body in numbered(5):
-            commit(incarnation, [body])
-            incarnation.note(1, 0, {1: 1})
-        incarnation.end()
-    one, many = tmp_path / "one/spool" / IDENTITY.hex(), tmp_path / "many/spool" / IDENTITY.hex()
-    assert len(segments(many)) > len(segments(one)) == 1
-    for sequence in range(6):
-        assert a_reader(one, sequence).state == a_reader(many, sequence).state
 
 
 def test_a_reading_is_not_changed_by_reading_on(tmp_path):
@@ -248,65 +206,6 @@ def test_a_process_that_reads_beside_one_that_appends_and_rolls_gets_everything_
             assert reading.lost == []
             got += [row for found in reading.frames for row in found.tuples()]
     assert got == rows(0, 2_000)
-
-
-def test_a_position_whose_segments_are_gone_is_refused_with_what_is_left(tmp_path):
-    incarnation = begun(tmp_path / "spool", segment_size_bytes=1)
-    for body in numbered(5):
-        commit(incarnation, [body])
-    incarnation.end()
-    files = segments(incarnation.directory)
-    for path in files[:2]:
-        path.unlink()
-    for sequence in (0, 1):
-        with pytest.raises(SegmentsGone) as caught:
-            a_reader(incarnation.directory, sequence)
-        assert caught.value.first == 2
-    assert delivered(incarnation.directory, 2).tuples == rows(2, 5)
-    for path in files[2:]:
-        path.unlink()
-    with pytest.raises(SegmentsGone) as caught:
-        a_reader(incarnation.directory, 4)
-    assert caught.value.first == 5
-    got = delivered(incarnation.directory, 5)
-    assert got.finished and got.lost == [] and got.state.totals.rows == 5
-    with pytest.raises(SegmentsGone):
-        a_reader(tmp_path / "spool" / ("ab" * 16), 1)
-    reading = a_reader(tmp_path / "spool" / ("ab" * 16), 0).read(10**6)  # it may have had its beginning only
-    assert reading.frames == [] and reading.lost == []
-
-
-def test_segments_removed_under_a_reader_stop_it_and_a_new_one_says_why(tmp_path):
-    incarnation = begun(tmp_path / "spool", segment_size_bytes=1)
-    for body in numbered(5):
-        commit(incarnation, [body])
-    reader = a_reader(incarnation.directory)
-    assert len(reader.read(1).frames) == 1
-    for path in segments(incarnation.directory)[:3]:
-        path.unlink()
-    reading = reader.read(10**6)
-    assert reading.frames == [] and reading.lost == [] and not reader.finished
-    with pytest.raises(SegmentsGone):
-        a_reader(incarnation.directory, reader.state.sequence)
-
-
-def test_a_position_ahead_of_an_ended_incarnation_is_refused(tmp_path):
-    incarnation = begun(tmp_path / "spool")
-    commit(incarnation, numbered(3))
-    incarnation.end()
-    with pytest.raises(PositionAhead):
-        a_reader(incarnation.directory, 4)
-
-
-def test_frames_behind_the_ending_are_never_delivered(tmp_path):
-    incarnation = begun(tmp_path / "spool")
-    commit(incarnation, numbered(3))
-    incarnation.end()
-    extra = incarnation.encode(a_frame_body([b"not promised"]), 1)
-    with open(segments(incarnation.directory)[0], "ab") as file:
-        file.write(extra)
-    got = delivered(incarnation.directory)
-    assert got.tuples == rows(0, 3) and got.finished
 
 
 def test_an_idle_poll_costs_one_look_and_a_frame_no_directory(tmp_path):

@@ -87,6 +87,7 @@ def test_a_spool_cut_at_every_byte_yields_a_prefix_with_every_acknowledged_frame
         assert got.frames == whole[:there] and got.lost == [] and got.finished, cut
         assert got.state.sequence == there and quarantined(directory) == {}
         assert all(left.suffix == ".sealed" for left in segments(directory))
+        assert sum(end <= cut for end in ends) == 0 or frame_ends(segments(directory)[-1])[-1] <= cut, "cut to a frame"
         shutil.rmtree(tmp_path / str(cut))
 
 
