@@ -61,7 +61,7 @@ class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
     quota_bytes: Positive = 8 * GIB  # of all segments; about six minutes at 70,000 events a second, hours at 1,000
     high_mark: Share = 0.9  # of the quota: above it intake answers 503, below it stays room for positions
     disk_reserve_bytes: NotNegative = 512 * MIB  # free disk that intake leaves to the rest of the machine
-    commit_interval_ms: NotNegative = 0  # of waiting for company before an fsync; the one under way gathers it anyway
+    commit_interval_ms: NotNegative = 0  # of waiting for more company than is at the door already
     kept_s: NotNegative = 900  # delivered segments stay this long for verify and for derivable readers, as quota allows
 
 

@@ -113,7 +113,7 @@ def test_requests_that_come_while_a_commit_fails_are_refused_and_leave_nothing_i
         return [await appended(appender, "after")]
 
     assert running(tmp_path / "spool", disk, doing) == ["after"]
-    assert rows(tmp_path / "spool") == ["after"]
+    assert rows(tmp_path / "spool") == ["after"] and not (tmp_path / "quarantine").exists()
 
 
 @pytest.mark.parametrize("from_call", range(0, 30, 3))

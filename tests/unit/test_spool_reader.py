@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from xxhash import xxh3_64_intdigest
@@ -175,7 +176,8 @@ def test_a_thread_that_reads_beside_one_that_appends_and_rolls_gets_everything_o
     writer = threading.Thread(target=write)
     writer.start()
     reader, got = a_reader(incarnation.directory), []
-    while not reader.finished:
+    until_s = time.monotonic() + 60
+    while not reader.finished and time.monotonic() < until_s:
         reading = reader.read(3_000)
         assert reading.lost == []
         got += [row for found in reading.frames for row in found.tuples()]
@@ -199,7 +201,8 @@ def test_a_process_that_reads_beside_one_that_appends_and_rolls_gets_everything_
     ) as writer:
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
         reader, got = a_reader(tmp_path / "spool" / IDENTITY.hex()), []
-        while not reader.finished:
+        until_s = time.monotonic() + 60
+        while not reader.finished and time.monotonic() < until_s:
             if writer.poll() not in (None, 0):
                 pytest.fail("the writer died")
             reading = reader.read(3_000)
