@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from config.limits import START_PATIENCE_S
+from ingest.spool.disk import FileDisk
 
 
 class DataDirBusy(Exception):
@@ -29,9 +30,10 @@ class DataDir:
         self.endpoints = self.root / "endpoints.json"
 
     def make(self) -> None:
-        """The directories that are missing. Raises OSError."""
+        """The directories that are missing, durably. Raises OSError."""
+        disk = FileDisk()
         for path in (self.root, self.spool, self.run, self.log):
-            path.mkdir(parents=True, exist_ok=True)
+            disk.make_directory(path)
 
     def lock(self, patience_s: float = START_PATIENCE_S) -> int:
         """Take the directory for this process; waits for the remains of a killed run. Raises DataDirBusy."""

@@ -38,10 +38,11 @@ async def recover_all(data: DataDir, patience_s: float) -> None:
 
 
 async def keep(data: DataDir, settings: Settings, statuses: Callable[[], Mapping[str, ReaderStatus | None]]) -> None:
-    """Remove what every reader has delivered, for ever; an error of the disk is logged and the next turn comes."""
+    """End what died, remove what is delivered, for ever; an error of the disk is logged and the next turn comes."""
     while True:
         await asyncio.sleep(INTERVAL_S)
         try:
+            await asyncio.to_thread(recover, FileDisk(), data.spool, SystemClock())
             await asyncio.to_thread(remove_delivered, data, settings, statuses())
         except (OSError, msgspec.DecodeError) as error:
             log.error("spool_upkeep_failed", error=str(error))

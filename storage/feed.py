@@ -8,7 +8,7 @@ import structlog
 
 from ingest.spool import segment
 from ingest.spool.disk import Disk
-from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, read_ending
 from ingest.spool.frame import HEAD_BYTES
 from ingest.spool.reader import Reader, SegmentsGone
 from ingest.spool.recovery import incarnations
@@ -119,7 +119,7 @@ class Feed:
 
     def _open(self, name: str) -> None:
         directory, position = self._root / name, self.positions.get(name, 0)
-        ending = read_ending(self._disk, directory / ENDED)
+        ending = self._ending(directory / ENDED)
         if ending is not None and position >= ending.sequence:
             self._finished.add(name)
             return
@@ -128,15 +128,22 @@ class Feed:
         except SegmentsGone as gone:
             if directory.is_dir():
                 raise SinkLost(f"{name}: the store is at {position}, the spool begins at {gone.first}.") from gone
-        except segment.UnknownVersion as error:
+        except (segment.UnknownVersion, DamagedEnding) as error:
             raise SpoolRefused(f"{name}: {error}") from error
+
+    def _ending(self, path: Path) -> Ending | None:
+        """None: there is none. Raises SpoolRefused when its bytes are damaged: recovery, or an engineer, mends it."""
+        try:
+            return read_ending(self._disk, path)
+        except DamagedEnding as error:
+            raise SpoolRefused(f"{path.name}: {error}") from error
 
     def _check_tombstones(self) -> None:
         graves = self._root / TOMBSTONES
         for name in self._disk.list(graves):
             if len(name) != 32 or name in self._buried:
                 continue
-            ending = read_ending(self._disk, graves / name)
+            ending = self._ending(graves / name)
             position = self.positions.get(name, 0)
             if ending is not None and position < ending.sequence:
                 raise SinkLost(
@@ -149,7 +156,7 @@ class Feed:
         begin = reader.state.sequence
         try:
             frames, state, lost = reader.read(size_bytes)
-        except segment.UnknownVersion as error:
+        except (segment.UnknownVersion, DamagedEnding) as error:
             raise SpoolRefused(f"{name}: {error}") from error
         if state.sequence != begin or lost:
             self._stalled.pop(name, None)

@@ -218,6 +218,18 @@ def test_a_tombstone_above_the_position_is_red(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_a_damaged_tombstone_is_red_and_not_believed(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        grave = tmp_path / "spool" / ending.TOMBSTONES / bury(tmp_path, 5)
+        grave.write_bytes(b"\0" * grave.stat().st_size)
+        async with draining(tmp_path, MemorySink(store)):
+            await until(lambda: status_of(tmp_path).state == "red")
+            assert grave.name in status_of(tmp_path).reason
+
+    run(scenario())
+
+
 def test_a_tombstone_without_a_position_is_red_unless_nothing_was_in_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = MemoryStore()
