@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector as MetricsCollector
 
+from gateway import door_status
 from gateway.collecting import spool_is_full
 from gateway.spool_upkeep import READERS
 from ingest.answer import refusal
@@ -80,6 +81,9 @@ class Admin:
             reasons.append("draining")
         if not any(child.ready.is_set() for child in collectors):
             reasons.append("no_collector")
+        doors = [door_status.read(self._data.run, child.index) for child in collectors if child.ready.is_set()]
+        if doors and not any(door is None or door.writable for door in doors):
+            reasons.append("spool_unavailable")
         if spool_is_full(self._data.spool, self._disk, self._settings.spool):
             reasons.append("spool_full")
         return reasons

@@ -28,10 +28,10 @@ Before = Callable[[], Awaitable[None]]
 class Child:
     """One place in the gateway, filled by one process at a time."""
 
-    def __init__(self, orders: Orders, metrics_dir: Path, before: Before) -> None:
-        """`before` is awaited before every start (recovery of what the last process left)."""
-        self.role = orders.role
-        self.index = orders.index
+    def __init__(self, role: str, index: int, orders: Callable[[], Orders], metrics_dir: Path, before: Before) -> None:
+        """Before every start `before` is awaited (recovery of what the last process left), then `orders` asked for."""
+        self.role = role
+        self.index = index
         self.restarts = 0
         self.ready = asyncio.Event()
         self._orders = orders
@@ -54,9 +54,12 @@ class Child:
         attempt = 0
         loop = asyncio.get_running_loop()
         while True:
-            await self._before()
             started_s = loop.time()
-            code = await self._live()
+            try:
+                await self._before()
+                code: int | str = await self._live()
+            except OSError as error:  # no process, no descriptor, no memory to be had now; the others live on
+                code = str(error)
             self.ready.clear()
             if self._stopping:
                 return
@@ -82,6 +85,7 @@ class Child:
             await process.wait()
 
     async def _live(self) -> int:
+        orders = self._orders()
         environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics_dir)}
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -90,7 +94,7 @@ class Child:
             self.role,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            pass_fds=self._orders.sockets,
+            pass_fds=orders.sockets,
             start_new_session=True,  # a Ctrl-C goes to the supervisor alone, which ends its children in order
             env=environment,
             cwd=Path(__file__).parent.parent,
@@ -99,7 +103,7 @@ class Child:
         if self._stopping:
             process.kill()
         try:
-            process.stdin.write(msgspec.json.encode(self._orders))
+            process.stdin.write(msgspec.json.encode(orders))
             await process.stdin.drain()
             process.stdin.close()
             while line := await process.stdout.readline():

@@ -12,6 +12,7 @@ import structlog
 
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import Settings, SpoolSettings
+from gateway import door_status
 from gateway.layout import DataDir
 from ingest.clock import SystemClock
 from ingest.collector import Collector
@@ -48,6 +49,7 @@ def spool_is_full(spool: Path, disk: FileDisk, settings: SpoolSettings) -> bool:
 async def run(
     settings: Settings,
     data: DataDir,
+    index: int,
     listening: Sequence[socket.socket],
     stop: asyncio.Event,
     ready: Callable[[], None],
@@ -56,7 +58,10 @@ async def run(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     disk, clock = FileDisk(), SystemClock()
     appender = Appender(data.spool, disk, clock, settings.spool, segment_size_bytes=segment_size_bytes(settings))
-    appender.start()
+    try:
+        appender.start()
+    except OSError as error:  # the door opens all the same, answers 503, and the appender tries again
+        log.error("spool_open_failed", error=str(error))
     collector = Collector(settings, appender, clock)
     admission, tally = collector.admission, collector.tally
 
@@ -67,10 +72,15 @@ async def run(
 
     async def watch_pressure() -> None:
         while True:
-            full = await asyncio.to_thread(spool_is_full, data.spool, disk, settings.spool)
+            try:
+                full = await asyncio.to_thread(spool_is_full, data.spool, disk, settings.spool)
+            except OSError as error:  # no descriptors left, say: what was true a second ago is the best there is
+                log.error("spool_not_measured", error=str(error))
+                full = admission.spool_full
             if full != admission.spool_full:
                 log.warning("spool_full" if full else "spool_has_room")
             admission.spool_full = full
+            door_status.write(data.run, index, writable=appender.writable, spool_full=full)
             await asyncio.sleep(PRESSURE_INTERVAL_S)
 
     async def serve() -> None:

@@ -1,5 +1,6 @@
 """JSON logs on standard error, one object a line: no keys, no viewers' addresses, no bodies."""
 
+import contextlib
 import logging
 import sys
 from typing import Any
@@ -22,7 +23,7 @@ def configure(role: str, level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_text)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
@@ -36,6 +37,18 @@ def configure(role: str, level: str) -> None:
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(formatter)
     logging.basicConfig(handlers=[stream], level=max(number, logging.INFO), force=True)
+
+
+class _Unfailing:
+    """Standard error, where a line that cannot be written (a full disk) is lost instead of ending who wrote it."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def _with_role(role: str) -> Any:

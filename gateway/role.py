@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,9 +26,17 @@ PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
 
 
+METRIC_FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+"""As prometheus_client names them, by type and multiprocess mode; a test holds this list to the metrics there are."""
+METRIC_FILE_BYTES = 256 * 1024
+"""Four times what the library begins with; our labels are few."""
 GC_THRESHOLD = 20_000
 """Containers made until a collection: a batch makes hundreds that die young by themselves; the default of 700 costs a
 fifth of a collector's time."""
+
+
+READERS_NICENESS = 10
+"""Of drains and readers: where cores are short, who acknowledges goes first, and delivery catches up from the spool."""
 
 
 class Orders(Struct, frozen=True):
@@ -44,6 +53,32 @@ class Orders(Struct, frozen=True):
     redis_url: str = ""
 
 
+def reserve_metrics() -> None:
+    """Allocate this process's metric files before they are mapped: a store to a page that a full disk lacks is SIGBUS.
+
+    Where that fails the process works on, its metrics unseen.
+    """
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if directory is None:
+        return
+    try:
+        for name in METRIC_FILES:
+            descriptor = os.open(f"{directory}/{name}_{os.getpid()}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+            try:
+                os.posix_fallocate(descriptor, 0, METRIC_FILE_BYTES)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        structlog.get_logger().error("metrics_unseen", error=str(error))
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def raise_descriptor_limit() -> None:
+    """As many connections as the system allows, not as many as a shell's habit (often 1,024)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def die_with_parent(parent_pid: int) -> None:
     """SIGTERM when the supervisor dies, however it dies. Linux; elsewhere the readers end by their stores' fences."""
     if sys.platform == "linux":
@@ -57,7 +92,7 @@ async def collect(orders: Orders, stop: asyncio.Event) -> None:
     from gateway.collecting import run
 
     listening = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
-    await run(orders.settings, DataDir(Path(orders.data_dir)), listening, stop, ready)
+    await run(orders.settings, DataDir(Path(orders.data_dir)), orders.index, listening, stop, ready)
 
 
 async def drain_postgres(orders: Orders, stop: asyncio.Event) -> None:
@@ -96,7 +131,11 @@ async def main(orders: Orders) -> None:
 if __name__ == "__main__":
     given = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     die_with_parent(given.parent_pid)
+    if given.role != "collector":
+        os.nice(READERS_NICENESS)
     logs.configure(given.role, given.settings.log.level)
+    raise_descriptor_limit()
+    reserve_metrics()
     try:
         uvloop.run(main(given))
     except Exception:  # noqa: BLE001  our own bug: told in the log as everything else, then the supervisor starts this role again

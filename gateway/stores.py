@@ -7,6 +7,7 @@ import structlog
 
 from config.settings import Settings, SettingsError
 from gateway.embedded.postgres import EmbeddedPostgres
+from gateway.embedded.server import EmbeddedServerError
 from gateway.embedded.valkey import EmbeddedValkey
 from gateway.layout import DataDir
 
@@ -24,6 +25,8 @@ class Stores:
         self.redis_url = settings.redis.url
         self.postgres = EmbeddedPostgres(data.root) if embedded and not self.postgres_url else None
         self.redis = EmbeddedValkey(data.root) if embedded and not self.redis_url else None
+        self.redis_known = asyncio.Event()
+        """The readers can begin."""
         self._restarts = {"postgres": 0, "redis": 0}
         if not embedded and not (self.postgres_url and self.redis_url):
             raise SettingsError("set INGEST_POSTGRES_URL and INGEST_REDIS_URL, or start with --embedded")
@@ -37,7 +40,12 @@ class Stores:
 
         async def redis() -> None:
             if self.redis is not None:
-                self.redis_url = await self.redis.start()
+                try:
+                    self.redis_url = await self.redis.start()
+                except EmbeddedServerError as error:  # derivable: never stops the intake; `keep_alive` tries again
+                    log.error("embedded_server_start_failed", server="EmbeddedValkey", error=str(error))
+            if self.redis_url:
+                self.redis_known.set()
 
         await asyncio.gather(postgres(), redis())
 
@@ -64,12 +72,16 @@ class Stores:
 
     async def _keep(self, role: str, server: EmbeddedPostgres | EmbeddedValkey) -> None:
         while True:
-            code = await server.wait()
-            log.error("embedded_server_died", server=type(server).__name__, code=code)
+            if server.pid is not None:
+                code = await server.wait()
+                log.error("embedded_server_died", server=type(server).__name__, code=code)
             try:
-                await server.start()
+                url = await server.start()
             except Exception as error:  # noqa: BLE001  whatever it is, the spool goes on, and the next try comes
                 log.error("embedded_server_start_failed", server=type(server).__name__, error=str(error))
                 await asyncio.sleep(RESTART_PAUSE_S)
             else:
                 self._restarts[role] += 1
+                if role == "redis":
+                    self.redis_url = url
+                    self.redis_known.set()

@@ -17,7 +17,7 @@ from config.limits import START_PATIENCE_S
 from config.settings import Settings, SettingsError
 from gateway import schema_upkeep, spool_upkeep
 from gateway.admin import Admin
-from gateway.child import Child
+from gateway.child import Before, Child
 from gateway.layout import DataDir
 from gateway.role import Orders
 from gateway.stores import Stores
@@ -153,17 +153,20 @@ class Supervisor:
         ]
 
     def _make_children(self, http: socket.socket) -> list[Child]:
-        def orders(role: str, index: int = 0, sockets: tuple[int, ...] = ()) -> Orders:
-            return Orders(
-                role=role,
-                index=index,
-                data_dir=str(self.data.root),
-                parent_pid=os.getpid(),
-                settings=self.settings,
-                sockets=sockets,
-                postgres_url=self._stores.postgres_url,
-                redis_url=self._stores.redis_url,
-            )
+        def child(role: str, index: int, sockets: tuple[int, ...], before: Before) -> Child:
+            def orders() -> Orders:
+                return Orders(
+                    role=role,
+                    index=index,
+                    data_dir=str(self.data.root),
+                    parent_pid=os.getpid(),
+                    settings=self.settings,
+                    sockets=sockets,
+                    postgres_url=self._stores.postgres_url,
+                    redis_url=self._stores.redis_url,
+                )
+
+            return Child(role, index, orders, self.data.metrics, before)
 
         async def recover() -> None:
             await spool_upkeep.recover_all(self.data, 0)
@@ -171,9 +174,8 @@ class Supervisor:
         async def nothing() -> None:
             return
 
-        collectors = [
-            Child(orders("collector", index, (http.fileno(),)), self.data.metrics, recover)
-            for index in range(self.settings.workers)
-        ]
-        readers = [Child(orders(role), self.data.metrics, nothing) for role in ("postgres_drain", "readers")]
-        return [*collectors, *readers]
+        async def redis_known() -> None:
+            await self._stores.redis_known.wait()
+
+        collectors = [child("collector", index, (http.fileno(),), recover) for index in range(self.settings.workers)]
+        return [*collectors, child("postgres_drain", 0, (), nothing), child("readers", 0, (), redis_known)]

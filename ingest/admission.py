@@ -33,7 +33,7 @@ class Admission:
     def admit(self, length_bytes: int | None) -> Refused | None:
         """`length_bytes` as announced, None when the body is chunked (then the most it may be is booked).
 
-        None: admitted, and `booked(length_bytes)` is in the budget until `release`.
+        None: admitted, and `booked(length_bytes)` is in the budget until it is released.
         """
         if self.draining:
             return DRAINING
@@ -41,17 +41,20 @@ class Admission:
             return BODY_TOO_LARGE
         if self.spool_full:
             return SPOOL_FULL
-        booked = self.booked(length_bytes)
-        if self.inflight_bytes + booked > self._inflight_max_bytes:
-            return OVERLOADED
-        self.inflight_bytes += booked
-        return None
+        return None if self.book(self.booked(length_bytes)) else OVERLOADED
+
+    def book(self, size_bytes: int) -> bool:
+        """Take from the budget, also for what a body has inflated to; False, and nothing taken, when it is spent."""
+        if self.inflight_bytes + size_bytes > self._inflight_max_bytes:
+            return False
+        self.inflight_bytes += size_bytes
+        return True
 
     def booked(self, length_bytes: int | None) -> int:
         """What a body of this announced length takes of the budget."""
         return self._body_max_bytes if length_bytes is None else length_bytes
 
-    def release(self, length_bytes: int | None) -> None:
-        """The body is done with."""
-        self.inflight_bytes -= self.booked(length_bytes)
+    def release(self, size_bytes: int) -> None:
+        """What was booked is done with."""
+        self.inflight_bytes -= size_bytes
         assert self.inflight_bytes >= 0

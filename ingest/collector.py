@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from config.settings import Settings
 from ingest import cors
-from ingest.admission import BODY_TOO_LARGE, DRAINING, REASONS, SPOOL_UNAVAILABLE, Admission
+from ingest.admission import BODY_TOO_LARGE, OVERLOADED, REASONS, SPOOL_UNAVAILABLE, Admission
 from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.clock import Clock
 from ingest.codes import CODES, UNSUPPORTED_ENCODING
@@ -91,7 +91,7 @@ class Collector:
         known = request.path == EVENTS_PATH
         try:
             if known and request.method == "OPTIONS":
-                return web.Response(status=204, headers=cors.preflight(request.headers))
+                return web.Response(status=204, headers=cors.preflight(request.headers) | {"Server": SERVER})
             answer = await self._take(request) if known and request.method == "POST" else _elsewhere(known)
         except Refusal as refused:
             answer = refused.answer
@@ -116,13 +116,20 @@ class Collector:
         length_bytes = request.content_length
         if (reason := self.admission.admit(length_bytes)) is not None:
             raise self._refused(reason)
+        booked_bytes = self.admission.booked(length_bytes)
         try:
             if not self._appender.writable:
                 raise self._refused(SPOOL_UNAVAILABLE)
+            if "Expect" in headers:
+                await _continue(request)
             dry_run = bool(request.query_string) and request.query.get("dry_run") in ("1", "true")
             country = headers.get(self._http.country_header) if self._http.country_header else None
             try:
                 body = await self._read(request)
+                if (inflated_bytes := len(body) - booked_bytes) > 0:
+                    if not self.admission.book(inflated_bytes):
+                        raise self._refused(OVERLOADED)
+                    booked_bytes += inflated_bytes
                 received_at_us = self._clock.now_us()
                 batch = decode(body, media, received_at_us, self._limits, country=country, dry_run=dry_run)
             except Undecodable as error:
@@ -138,7 +145,7 @@ class Collector:
             elif batch.rejected:
                 self._appender.note(batch.received, batch.duplicates, rejected)
         finally:
-            self.admission.release(length_bytes)
+            self.admission.release(booked_bytes)
         self.tally.batch(batch)
         return verdicts(batch, minimal="return=minimal" in headers.get("Prefer", ""))
 
@@ -159,7 +166,7 @@ class Collector:
                     return raw
                 inflater = Inflater("gzip", self._http.decoded_max_bytes)
                 return inflater.feed(raw) + inflater.finish()
-            parts: list[bytes] = []
+            chunks: list[bytes] = []
             received_bytes = 0
             inflater = Inflater(encoding, self._http.decoded_max_bytes)
             async with asyncio.timeout(self._http.body_timeout_s):
@@ -167,10 +174,10 @@ class Collector:
                     received_bytes += len(chunk)
                     if received_bytes > self._http.body_max_bytes:
                         raise self._refused(BODY_TOO_LARGE)
-                    parts.append(inflater.feed(chunk))
+                    chunks.append(chunk)
             self.tally.body_bytes += received_bytes
-            parts.append(inflater.finish())
-            return b"".join(parts)
+            # only now that it is whole: what a stalled body holds is what was booked for it, however well it deflates
+            return b"".join([*map(inflater.feed, chunks), inflater.finish()])
         except TimeoutError:
             answer = refusal(
                 408, "body_timeout", "The body did not arrive in time.", timeout_s=self._http.body_timeout_s
@@ -183,9 +190,7 @@ class Collector:
         if reason == BODY_TOO_LARGE:
             limits = {"body_max_bytes": self._http.body_max_bytes, "events_max": self._http.events_max}
             return Refusal(refusal(413, reason, REASONS[reason], **limits), reason)
-        # draining: another node, or this one in a moment; there is no herd to spread
-        chance = 0.0 if reason == DRAINING else self._chance()
-        return Refusal(try_again(503, reason, REASONS[reason], chance), reason)
+        return Refusal(try_again(503, reason, REASONS[reason], self._chance()), reason)
 
 
 def _elsewhere(known: bool) -> Answer:
@@ -194,6 +199,16 @@ def _elsewhere(known: bool) -> Answer:
         raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
     answer = refusal(405, "method_not_allowed", "Events are posted.")
     raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that asked (RFC 9110 §10.1.1) to send its body, now that it is admitted. Raises Refusal (417)."""
+    if request.headers["Expect"].lower() != "100-continue":
+        message = "Only 100-continue can be expected."
+        raise Refusal(refusal(417, "expectation_failed", message), "expectation_failed")
+    if not request.content.is_eof():
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
 
 
 def _undecodable(error: Undecodable) -> Refusal:

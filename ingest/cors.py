@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-METHODS = "GET, POST, OPTIONS"
-HEADERS = "content-type, content-encoding, authorization, prefer, cmcd-request, cmcd-object, cmcd-status, cmcd-session"
+METHODS = "POST, OPTIONS"
+HEADERS = "content-type, content-encoding, authorization, prefer"
 MAX_AGE_S = 7_200
 """Chromium's own ceiling; with 0 every POST has its own preflight."""
 

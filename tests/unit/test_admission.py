@@ -27,6 +27,14 @@ def test_bodies_beyond_the_budget_are_told_overloaded_until_others_are_done() ->
     assert admission.admit(MAX) is None
 
 
+def test_what_a_body_inflates_to_is_booked_too_or_refused() -> None:
+    admission = Admission(MAX, BUDGET)
+    assert admission.admit(100) is None
+    assert admission.book(BUDGET - 100)
+    assert not admission.book(1)
+    assert admission.inflight_bytes == BUDGET
+
+
 def test_a_body_that_announces_too_much_books_nothing() -> None:
     admission = Admission(MAX, BUDGET)
     assert admission.admit(MAX + 1) == BODY_TOO_LARGE
@@ -51,5 +59,5 @@ def test_the_budget_is_never_passed_and_is_whole_again_when_all_are_done(lengths
             admitted.append(length)
         assert admission.inflight_bytes <= BUDGET
     for length in admitted:
-        admission.release(length)
+        admission.release(admission.booked(length))
     assert admission.inflight_bytes == 0
