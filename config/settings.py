@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -114,12 +115,32 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:
+        for name, url, schemes in (
+            ("postgres.url", self.postgres.url, ("postgresql", "postgres")),
+            ("redis.url", self.redis.url, ("redis", "rediss", "unix")),
+        ):
+            if url and not _is_url(url, schemes):  # its value is not told: it holds a password
+                raise ValueError(
+                    f"{name} cannot be read as {schemes[0]}://user:password@host:port/name; "
+                    "percent-encode what is special in a password"
+                )
         if self.http.decoded_max_bytes < self.http.body_max_bytes:
             raise ValueError("http.decoded_max_bytes is below http.body_max_bytes")
         if self.http.inflight_max_bytes < self.http.body_max_bytes:
             raise ValueError("http.inflight_max_bytes is below http.body_max_bytes: no request would be admitted")
         if self.http.decoded_max_bytes > FRAME_SIZE_MAX_BYTES // 2:  # a row is not much longer than its JSON
             raise ValueError(f"http.decoded_max_bytes is above {FRAME_SIZE_MAX_BYTES // 2}: it would not fit a frame")
+
+
+def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
+    """Whether scheme and every host's port can be told; an "@" behind them is the rest of a password."""
+    try:
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL takes several
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and "@" not in parts.path + parts.fragment
 
 
 PREFIX = "INGEST_"

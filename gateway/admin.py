@@ -124,6 +124,7 @@ class Admin:
 
     def _exposition(self) -> bytes:
         processes = CollectorRegistry()
+        self._data.metrics.mkdir(parents=True, exist_ok=True)  # somebody may have tidied up
         MultiProcessCollector(processes, path=str(self._data.metrics))  # type: ignore[no-untyped-call]
         own = CollectorRegistry()
         own.register(_Own(self._status()))

@@ -86,6 +86,7 @@ class Child:
 
     async def _live(self) -> int:
         orders = self._orders()
+        self._metrics_dir.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(self._metrics_dir)}
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -196,6 +196,14 @@ def spool() -> None:
     """The durable log in the data directory. Reads only."""
 
 
+def _spooled(config: Path | None, data_dir: str | None) -> DataDir:
+    """The data directory. Raises Failed when there is no spool in it."""
+    data = DataDir(Path(settings_of(config, **_given(data_dir=data_dir)).data_dir))
+    if not data.spool.is_dir():
+        raise Failed(f"no spool in {data.root}")
+    return data
+
+
 @spool.command("status")
 @config_option
 @data_dir_option
@@ -203,7 +211,7 @@ def spool_status(config: Path | None, data_dir: str | None) -> None:
     """Incarnations, what they hold, and how far each reader is."""
     from gateway import spool_commands
 
-    spool_commands.status(DataDir(Path(settings_of(config, **_given(data_dir=data_dir)).data_dir)), click.echo)
+    spool_commands.status(_spooled(config, data_dir), click.echo)
 
 
 @spool.command("verify")
@@ -213,8 +221,7 @@ def spool_verify(config: Path | None, data_dir: str | None) -> None:
     """Check every frame; exit code 1 when one is damaged."""
     from gateway import spool_commands
 
-    data = DataDir(Path(settings_of(config, **_given(data_dir=data_dir)).data_dir))
-    sys.exit(0 if spool_commands.verify(data, click.echo) else 1)
+    sys.exit(0 if spool_commands.verify(_spooled(config, data_dir), click.echo) else 1)
 
 
 @spool.command("dump")
@@ -226,8 +233,7 @@ def spool_dump(config: Path | None, data_dir: str | None, incarnation: str | Non
     """Frames and their events, a JSON object a line."""
     from gateway import spool_commands
 
-    data = DataDir(Path(settings_of(config, **_given(data_dir=data_dir)).data_dir))
-    spool_commands.dump(data, click.echo, incarnation or "", limit)
+    spool_commands.dump(_spooled(config, data_dir), click.echo, incarnation or "", limit)
 
 
 @main.command()

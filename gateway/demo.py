@@ -3,7 +3,7 @@
 Every second: what the viewers posted, what the gateway acknowledged, the rows that its answers promised beside the rows
 that PostgreSQL holds, and the views promised beside the views that Redis counted. With --seconds it ends by itself with
 the crowd's own reconciliation: exit code 0 when every acknowledged event is stored once and the views are equal, 1 when
-not. Ctrl-C and SIGTERM end it at any moment; nothing is left running.
+not. Ctrl-C, SIGTERM and SIGHUP end it at any moment; nothing is left running.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ DRAIN_S: Final = 60.0  # after Ctrl-C both are HURRIED_S
 PORT_DEFAULT: Final = 8080
 ADMIN_PORT_DEFAULT: Final = 9090
 VIEWERS_KEYS: Final = "{ingest}:viewers:*"
+NOHUP: Final = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # started to outlive its terminal
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM) if NOHUP else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -74,10 +76,9 @@ class Screen:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # a closed pipe; a terminal that is gone
             self.closed = True
-            # What is buffered would raise once more at exit; nobody is there to read it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffered would raise again at exit
 
 
 def is_free(port: int) -> bool:
@@ -111,7 +112,7 @@ class Demo:
     async def run(self) -> int:
         """From start to end; the exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
         try:
             if not await self._start():
@@ -175,6 +176,7 @@ class Demo:
                 f"  counts    redis-cli -u '{at['redis']}'",
                 f"  try       {curl}",
                 f"{self.options.viewers} viewers in {CROWDS} processes, seed {self.options.seed}; Ctrl-C ends.",
+                "Heartbeats are counted live and make no rows: there are fewer rows than events.",
             )
         )
 
@@ -244,6 +246,8 @@ class Demo:
             return 0
         report = reconciliation.result()
         self.screen.say(report.text())
+        if report.equal:
+            self.screen.say("every acknowledged event is stored exactly once; all views are counted")
         return 0 if report.equal else 1
 
     async def _reconcile(self, wait_s: float) -> Report:
@@ -273,8 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.admin_port is None:
         options.admin_port = ADMIN_PORT_DEFAULT if is_free(ADMIN_PORT_DEFAULT) else 0
     # From here to the loop's own handlers a signal must not find Python's: it would leave a directory or a traceback.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
     made: Path | None = None
     try:
         if options.data_dir is None:
@@ -285,8 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
 

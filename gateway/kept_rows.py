@@ -1,6 +1,9 @@
 """For `verify`: what the spool says at the store's positions, and the rows below them that it still keeps."""
 
 from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterator
+from uuid import UUID
 
 from gateway.layout import DataDir
 from gateway.report import Report
@@ -8,12 +11,14 @@ from gateway.spool_commands import frames, segments
 from ingest import tuple as copy_tuple
 from ingest.batch import KIND_PLAYBACK
 from ingest.spool.disk import FileDisk
-from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, read_ending
+from ingest.spool.frame import Frame
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Reader, SegmentsGone
 from ingest.spool.recovery import incarnations
 from storage import dead_letter
 from storage.postgres.audit import StoredPosition
+from storage.redis.sign import Gathering
 
 
 class Kept:
@@ -26,7 +31,7 @@ class Kept:
         """Incarnation → the position up to which its rows were given to the store."""
         self._dead = {copy_tuple.event_key(b64decode(letter.tuple)) for letter in dead_letter.read(data.root)}
         self.whole = True
-        """Whether every row the store was ever given is still here; known after `load`."""
+        """Whether every row the store was ever given is still here; known after `load` or `views`."""
         self.rows: dict[bytes, set[int]] = {}
         """event_key → hashes of the tuples that were sent under it, in the form in which they are stored; by `load`."""
 
@@ -56,7 +61,11 @@ class Kept:
             if name not in known:
                 self._state(name, 0, report)
         for name in self._disk.list(self._data.spool / TOMBSTONES):
-            ending = None if name in known else read_ending(self._disk, self._data.spool / TOMBSTONES / name)
+            try:
+                ending = None if name in known else read_ending(self._disk, self._data.spool / TOMBSTONES / name)
+            except DamagedEnding as error:
+                self._damaged(name, error, report)
+                continue
             if ending is not None and ending.sequence:  # one that ended empty never had a position
                 report.differs("position", name, "the store has lost its position; its segments are gone")
 
@@ -65,6 +74,22 @@ class Kept:
 
         A repaired time holds for every row that was sent under the raw one, also by a clock that was right again.
         """
+        for frame in self._frames():
+            for row in frame.tuples():
+                self._add(row, repairs)
+
+    def views(self) -> dict[tuple[str, int], int]:
+        """(content, hour since 1970) → views of all rows, also of those that the store did not take: Redis's rule."""
+        gathering = Gathering(0, 0)
+        for frame in self._frames():
+            gathering.add(frame)
+            gathering.sessions.clear()
+            gathering.ids.clear()
+            gathering.single.clear()
+        return Counter((str(UUID(bytes=key[16:])), hour) for key, hour in gathering.views.items())
+
+    def _frames(self) -> Iterator[Frame]:
+        """Frames of rows below the store's positions; behind the last one `whole` is settled."""
         for name, until in self._read.items():
             first = None
             for path in segments(self._data, name):
@@ -73,8 +98,7 @@ class Kept:
                         continue
                     first = found.sequence if first is None else first
                     if found.sequence < until and found.kind == KIND_PLAYBACK:
-                        for row in found.tuples():
-                            self._add(row, repairs)
+                        yield found
             if first != 0 and until:
                 self.whole = False
 
@@ -88,6 +112,18 @@ class Kept:
 
     def _state(self, name: str, sequence: int, report: Report) -> State | None:
         """The spool's state at a position; its frames above it are counted."""
+        try:
+            return self._believed(name, sequence, report)
+        except DamagedEnding as error:
+            self._damaged(name, error, report)
+            return None
+
+    def _damaged(self, name: str, error: DamagedEnding, report: Report) -> None:
+        self.whole = False
+        report.differs("ending", name, f"damaged: {error}")
+
+    def _believed(self, name: str, sequence: int, report: Report) -> State | None:
+        """As `_state`. Raises DamagedEnding."""
         directory = self._data.spool / name
         tombstone = read_ending(self._disk, self._data.spool / TOMBSTONES / name)
         if tombstone is not None and not directory.exists():
@@ -100,6 +136,7 @@ class Kept:
             self.whole = False
             report.notes.append(f"{name}: not in this spool (another node's)")
             return None
+        ending = read_ending(self._disk, directory / ENDED)  # the reader would do without a damaged one
         try:
             reader = Reader(directory, self._disk, self._data.quarantine, sequence)
             state = reader.state
@@ -108,7 +145,6 @@ class Kept:
             self._read[name] = sequence
         except SegmentsGone as gone:
             self.whole = False
-            ending = read_ending(self._disk, directory / ENDED)
             if ending is None or sequence < gone.first:
                 report.differs("position", name, f"the store is at {sequence}, the spool begins at {gone.first}")
             return None

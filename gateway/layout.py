@@ -4,11 +4,15 @@ import fcntl
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import structlog
 
 from config.limits import START_PATIENCE_S
 from ingest.spool.disk import FileDisk
+
+log: Any = structlog.get_logger()
 
 
 class DataDirBusy(Exception):
@@ -30,15 +34,18 @@ class DataDir:
         self.endpoints = self.root / "endpoints.json"
 
     def make(self) -> None:
-        """The directories that are missing, durably. Raises OSError."""
+        """The directories that are missing, durably. Raises OSError, naming the data directory."""
         disk = FileDisk()
-        for path in (self.root, self.spool, self.run, self.log):
-            disk.make_directory(path)
+        try:
+            for path in (self.root, self.spool, self.run, self.log):
+                disk.make_directory(path)
+        except OSError as error:
+            raise OSError(f"{self.root}: {error}") from error
 
     def lock(self, patience_s: float = START_PATIENCE_S) -> int:
-        """Take the directory for this process; waits for the remains of a killed run. Raises DataDirBusy."""
+        """Take the directory for this process; waits, and says so, for who holds it to end. Raises DataDirBusy."""
         descriptor = os.open(self.root / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
-        until_s = time.monotonic() + patience_s
+        until_s, told = time.monotonic() + patience_s, False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,6 +53,9 @@ class DataDir:
                 if time.monotonic() >= until_s:
                     os.close(descriptor)
                     raise DataDirBusy(f"{self.root} is in use by another gateway") from None
+                if not told:
+                    log.warning(f"waits up to {patience_s:g} s for the gateway in {self.root} to end")
+                    told = True
                 time.sleep(0.1)
             else:
                 return descriptor
@@ -67,8 +77,24 @@ class DataDir:
         draft.rename(self.endpoints)
 
     def endpoints_of_running(self) -> dict[str, str] | None:
-        """What a running gateway wrote; None when none is ready here."""
+        """What a running gateway wrote; None when none is ready here. One that was killed leaves the file behind."""
+        if not self._held():
+            return None
         try:
             return msgspec.json.decode(self.endpoints.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return None
+
+    def _held(self) -> bool:
+        """Whether a process has the directory's lock. Looks by a shared lock, which two lookers may have at once."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False

@@ -14,7 +14,7 @@ class Difference(Struct, frozen=True):
     """One thing that does not agree."""
 
     what: str
-    """equation · month · row_missing · row_altered · row_doubled · row_unknown · views · position"""
+    """equation · month · row_missing · row_altered · row_doubled · row_unknown · views · position · ending"""
     where: str
     detail: str
 
@@ -27,7 +27,7 @@ class Report(Struct):
     """Frames that are acknowledged and not yet in the store."""
     months: dict[str, dict[str, int]] = field(default_factory=dict)
     views: int | None = None
-    """Views that counters and tables agree on; None when the counters are at another position."""
+    """Views of the tables that the counters were held against; None when they are at another position."""
     differences: list[Difference] = field(default_factory=list)
     unnamed: int = 0
     """Differing rows beyond the first NAMED_MAX."""

@@ -14,6 +14,7 @@ from gateway.layout import DataDir
 from gateway.spool_commands import schema_ids
 from storage.backoff import delay_s
 from storage.postgres import migration, partition_keeper
+from storage.postgres.audit import row_hash_sum
 from storage.postgres.months import SPOOL_AGE_MAX_S
 from storage.postgres.partition import horizon
 
@@ -41,7 +42,9 @@ async def prepare(url: str, settings: Settings, data: DataDir) -> None:
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", MONTHS_LOCK)
         oldest_made = horizon(now, timedelta(seconds=settings.door.past_s), timedelta(seconds=SPOOL_AGE_MAX_S))
-        await partition_keeper.drop_expired(connection, now, settings.postgres.retention_days, oldest_made=oldest_made)
+        await partition_keeper.drop_expired(
+            connection, now, settings.postgres.retention_days, oldest_made=oldest_made, row_hash_sum=row_hash_sum
+        )
     finally:
         await connection.close()
 

@@ -12,7 +12,7 @@ from ingest import tuple as copy_tuple
 from ingest.batch import KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
 from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
-from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
+from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, read_ending
 from ingest.spool.frame import Frame
 from ingest.spool.incarnation import WATERMARK
 from ingest.spool.recovery import incarnations
@@ -75,32 +75,49 @@ def status(data: DataDir, echo: Echo) -> None:
     disk = FileDisk()
     for name in sorted(incarnations(disk, data.spool)):
         directory = data.spool / name
-        ending = read_ending(disk, directory / ENDED)
+        ending, damaged = _ending(disk, directory / ENDED)
         files = [file for file in disk.list(directory) if segment.base_of(file) is not None]
         echo(
             _line(
                 incarnation=name,
-                state="ended" if ending else "open",
+                state="damaged" if damaged else "ended" if ending else "open",
                 segments=len(files),
                 size_bytes=sum(disk.size(directory / file) for file in files),
                 first_sequence=min((segment.base_of(file) or 0 for file in files), default=None),
                 sequence=ending.sequence if ending else None,
                 totals=ending.totals._asdict() if ending else None,
+                **damaged,
             )
         )
     for name in disk.list(data.spool / TOMBSTONES):
-        ending = read_ending(disk, data.spool / TOMBSTONES / name)
+        ending, damaged = _ending(disk, data.spool / TOMBSTONES / name)
+        if damaged:
+            echo(_line(incarnation=name, state="damaged", **damaged))
         if ending:
             echo(_line(incarnation=name, state="gone", sequence=ending.sequence, totals=ending.totals._asdict()))
     for path in sorted(data.run.glob("*.json")):
         reader = orjson.loads(path.read_bytes())
-        echo(_line(**{key: reader.get(key) for key in ("reader", "state", "reason", "lag_frames", "positions")}))
+        if "reader" in reader:  # doors tell about themselves beside them
+            echo(_line(**{key: reader.get(key) for key in ("reader", "state", "reason", "lag_frames", "positions")}))
+
+
+def _ending(disk: FileDisk, path: Path) -> tuple[Ending | None, dict[str, str]]:
+    """What an ending says, or what is wrong with it as {"damaged": …}."""
+    try:
+        return read_ending(disk, path), {}
+    except DamagedEnding as error:
+        return None, {"damaged": str(error)}
 
 
 def verify(data: DataDir, echo: Echo) -> bool:
     """Whether every frame that was promised is there and whole; what is not is named by file and offset."""
     whole = damaged = 0
     disk = FileDisk()
+    endings = [data.spool / name / ENDED for name in sorted(incarnations(disk, data.spool))]
+    for path in [*endings, *(data.spool / TOMBSTONES / name for name in disk.list(data.spool / TOMBSTONES))]:
+        for wrong in _ending(disk, path)[1].values():
+            damaged += 1
+            echo(f"damaged: {wrong}")
     for name in sorted(incarnations(disk, data.spool)):
         promised = _promised(disk, data.spool / name)
         expected: int | None = None
@@ -130,7 +147,7 @@ def verify(data: DataDir, echo: Echo) -> bool:
 
 def _promised(disk: FileDisk, directory: Path) -> int:
     """How many frames this incarnation acknowledged, as far as it says."""
-    ending = read_ending(disk, directory / ENDED)
+    ending, _ = _ending(disk, directory / ENDED)
     if ending is not None:
         return ending.sequence
     try:

@@ -20,7 +20,7 @@ from ingest.admission import BODY_TOO_LARGE, OVERLOADED, REASONS, SPOOL_UNAVAILA
 from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.clock import Clock
 from ingest.codes import CODES, UNSUPPORTED_ENCODING
-from ingest.connection import server
+from ingest.connection import SERVER, server
 from ingest.decode import Limits, Undecodable, decode
 from ingest.decode.body import Inflater
 from ingest.spool.appender import Appender, SpoolUnavailable
@@ -43,8 +43,6 @@ GZIP_MAGIC = b"\x1f\x8b"
 CODE_INDEX = {code.name: code.index for code in CODES}
 
 
-SERVER = "streamverse-ingest"
-"""Names the product, not its versions."""
 ORIGINS_REMEMBERED_MAX = 1_024
 
 

@@ -13,6 +13,8 @@ from ingest.answer import Answer, refusal
 
 log = logging.getLogger("ingest.connection")
 
+SERVER = "streamverse-ingest"
+"""Names the product, not its versions."""
 LINGERING_S = 2.0
 """How long the rest of a refused body is read away, so that the client sees the answer and not a reset."""
 
@@ -38,7 +40,7 @@ class Connection(web.RequestHandler):
         if answer.status >= 500:
             log.error("unhandled", exc_info=exc)
         metrics.REQUESTS.labels("other", str(answer.status)).inc()
-        headers = cors.headers(None) | {"Content-Type": "application/json"}
+        headers = cors.headers(None) | {"Content-Type": "application/json", "Server": SERVER}
         response = web.Response(status=answer.status, body=answer.body, headers=headers)
         response.force_close()
         return response

@@ -22,6 +22,8 @@ POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 UTC, where PostgreSQL's clock starts, in microseconds since 1970."""
 CLOCK_TOLERANCE_US: Final = 5 * 60 * 1_000_000
 """A player whose sent_at is further than this from received_at has a broken clock (DESIGN §3)."""
+CORRECTED_AHEAD_MAX_US: Final = 24 * 60 * 60 * 1_000_000
+"""A corrected time is at most this much later than received_at, as a sane clock's may be: no number lies in 2146."""
 TIME_MIN_US: Final = 0
 TIME_MAX_US: Final = 4_133_980_800_000_000 - 1
 """The last microsecond of the year 2100 in UTC."""

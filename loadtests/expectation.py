@@ -24,6 +24,7 @@ HOUR_US: Final = 3_600 * SECOND_US
 CLOCK_TOLERANCE_US: Final = 300 * SECOND_US
 DOOR_LIMIT_US: Final = 35 * 24 * HOUR_US
 AHEAD_LIMIT_US: Final = 24 * HOUR_US
+CORRECTED_LIMIT_US: Final = 24 * HOUR_US  # corrected time is at most this much later than the receipt
 UNHEARD_US: Final = 60 * SECOND_US  # how long after a try without answer the gateway may still read it
 
 TEXT_COLUMNS: Final = (
@@ -78,11 +79,11 @@ def clock_is_broken(attempt: Attempt) -> bool:
 
 def corrected_us(occurred_us: int, attempt: Attempt) -> tuple[int, int]:
     """The event time that numbers use, as the two ends of what it may be: received − (sent − occurred) when the clock
-    is broken, else as sent."""
+    is broken, a day later than its receipt at most, else as sent."""
     if not clock_is_broken(attempt):
         return occurred_us, occurred_us
     assert attempt.sent_at_us is not None
-    before_us = attempt.sent_at_us - occurred_us
+    before_us = max(attempt.sent_at_us - occurred_us, -CORRECTED_LIMIT_US)
     least_us, most_us = receipt_us(attempt)
     return least_us - before_us, most_us - before_us
 

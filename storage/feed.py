@@ -45,6 +45,7 @@ class Feed:
         self._readers: dict[str, Reader] = {}
         self._finished: set[str] = set()
         self._buried: set[str] = set()
+        self._damaged: set[str] = set()
         self._stalled: dict[str, int] = {}
         self._turn = 0
         self.positions: dict[str, int] = {}
@@ -143,13 +144,26 @@ class Feed:
         for name in self._disk.list(graves):
             if len(name) != 32 or name in self._buried:
                 continue
-            ending = self._ending(graves / name)
             position = self.positions.get(name, 0)
+            try:
+                ending = read_ending(self._disk, graves / name)
+            except DamagedEnding as error:
+                if name not in self.positions:  # nothing says that any of it was delivered
+                    raise SpoolRefused(f"{name}: {error}") from error
+                self._pass_over(name, error)
+                continue
             if ending is not None and position < ending.sequence:
                 raise SinkLost(
                     f"{name}: the store is at {position}, it was removed from the spool at {ending.sequence}."
                 )
             self._buried.add(name)
+
+    def _pass_over(self, name: str, error: DamagedEnding) -> None:
+        """A damaged tombstone; that the store knows the incarnation has to do."""
+        self._buried.add(name)
+        if name not in self._damaged:
+            self._damaged.add(name)
+            log.error("tombstone_damaged", incarnation=name, sequence=self.positions[name], error=str(error))
 
     def _read(self, name: str, size_bytes: int) -> Slice | None:
         reader = self._readers[name]

@@ -124,9 +124,9 @@ class StoppedClock(SystemClock):
 
 
 def happened_us(sign: Sign) -> int:
-    """Corrected time: counted back from the receipt when the player's clock is more than five minutes off."""
+    """Corrected time: counted back from the receipt when the player's clock is off, a day ahead of it at most."""
     if sign.sent_us is not None and abs(sign.received_us - sign.sent_us) > 300 * SECOND:
-        return sign.received_us - sign.sent_us + sign.occurred_us
+        return min(sign.received_us - sign.sent_us + sign.occurred_us, sign.received_us + DAY)
     return sign.occurred_us
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from ingest import tuple as copy_tuple
+from ingest.spool.frame import MASK
 from storage.postgres.partition_keeper import existing_months
 from storage.postgres.totals import Books
 
@@ -20,7 +21,7 @@ VIEWS = """
 SELECT content_id, (floor(extract(epoch FROM first_play) / 3600))::bigint AS hour, count(*) AS views FROM (
     SELECT e.session_id, e.content_id, min(
         CASE WHEN abs(extract(epoch FROM e.received_at - e.sent_at)) > $1
-             THEN e.received_at - (e.sent_at - coalesce(r.raw_occurred_at, e.occurred_at))
+             THEN e.received_at + least(coalesce(r.raw_occurred_at, e.occurred_at) - e.sent_at, $3::interval)
              ELSE e.occurred_at END) AS first_play
     FROM playback_events e
     LEFT JOIN clock_repairs r ON r.event_id = e.event_id AND r.occurred_at = e.occurred_at
@@ -77,21 +78,7 @@ class Audit:
 
     async def rows(self, month: str, take: Callable[[list[bytes]], None]) -> None:
         """Every row of YYYY-MM as its COPY tuple, in no order, handed to `take` some at a time."""
-        rest = b""
-        skip = COPY_HEAD_BYTES
-
-        async def receive(chunk: bytes) -> None:
-            nonlocal rest, skip
-            rest += chunk
-            if skip and len(rest) >= skip:
-                rest, skip = rest[skip:], 0
-            if not skip:
-                tuples, rest = split(rest)
-                take(tuples)
-
-        table = f"playback_events_{month.replace('-', '_')}"
-        query = f"SELECT {COLUMN_LIST} FROM {table}"
-        await self._connection.copy_from_query(query, output=receive, format="binary")
+        await read_rows(self._connection, f"playback_events_{month.replace('-', '_')}", take)
 
     async def repairs(self) -> dict[tuple[bytes, int], int]:
         """(event id, raw time in µs) → the time under which the row is stored, for players with broken clocks."""
@@ -100,8 +87,38 @@ class Audit:
 
     async def views(self, since: datetime) -> dict[tuple[str, int], int]:
         """(content, hour since 1970) → views, computed from the rows."""
-        rows = await self._connection.fetch(VIEWS, copy_tuple.CLOCK_TOLERANCE_US // 1_000_000, since)
+        ahead_max = timedelta(microseconds=copy_tuple.CORRECTED_AHEAD_MAX_US)
+        rows = await self._connection.fetch(VIEWS, copy_tuple.CLOCK_TOLERANCE_US // 1_000_000, since, ahead_max)
         return {(str(row["content_id"]), row["hour"]): row["views"] for row in rows}
+
+
+async def read_rows(connection: asyncpg.Connection, table: str, take: Callable[[list[bytes]], None]) -> None:
+    """Every row of a month's table as its COPY tuple, in no order, handed to `take` some at a time."""
+    rest = b""
+    skip = COPY_HEAD_BYTES
+
+    async def receive(chunk: bytes) -> None:
+        nonlocal rest, skip
+        rest += chunk
+        if skip and len(rest) >= skip:
+            rest, skip = rest[skip:], 0
+        if not skip:
+            tuples, rest = split(rest)
+            take(tuples)
+
+    await connection.copy_from_query(f"SELECT {COLUMN_LIST} FROM {table}", output=receive, format="binary")
+
+
+async def row_hash_sum(connection: asyncpg.Connection, table: str) -> int:
+    """Sum of the hashes of the rows of a month's table, modulo 2^64. Raises the driver's errors."""
+    total = 0
+
+    def add(rows: list[bytes]) -> None:
+        nonlocal total
+        total = (total + sum(map(copy_tuple.row_hash, rows))) & MASK
+
+    await read_rows(connection, table, add)
+    return total
 
 
 def split(data: bytes) -> tuple[list[bytes], bytes]:

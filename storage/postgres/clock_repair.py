@@ -6,6 +6,7 @@ only if no row stands under it as sent; one that was repaired once stays so, als
 clock (adopt_staged looks).
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,11 +15,17 @@ import asyncpg
 from config.settings import DoorSettings
 from ingest.tuple import event_id, month_of, occurred_at_us, received_at_us, with_occurred_at
 from storage.postgres.batch import Placed, Row, rows_of
+from storage.postgres.fingerprint import Fingerprints
 from storage.postgres.partition import POSTGRES_EPOCH_US
 from storage.postgres.statement import STATEMENTS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECONDS = 1_000_000
+OVERLAP_S = 300
+"""How far a look goes back behind the last one: longer than a transaction that repairs is under way."""
+LOOK_SHARE = 0.1
+"""Of the time, at most, that goes into looks. One takes less than a millisecond, until thousands are repaired a minute;
+then one is left out here and there. A resend in between would come within seconds of the repair."""
 
 
 def acceptable(raw_us: int, received_us: int, door: DoorSettings) -> bool:
@@ -57,10 +64,43 @@ async def settle(connection: asyncpg.Connection, broken: list[Placed], door: Doo
     return [_under(row, settled_us) for row in rows]
 
 
-async def repaired_lately(connection: asyncpg.Connection, door: DoorSettings, most: int) -> list[bytes]:
-    """Ids of repaired events whose time as sent may come within the door's window: their resends may look sane."""
-    found = await connection.fetch(STATEMENTS["repaired_lately"], door.future_s + door.past_s, door.past_s, most)
-    return [row["event_id"] for row in found]
+class Lookout:
+    """Watches which events any drain repairs whose time as sent may come within the door's window later.
+
+    Their resends may look sane, and be sent to another gateway than the one that repaired them.
+    """
+
+    def __init__(self, door: DoorSettings, most: int) -> None:
+        self._door = door
+        self._most = most
+        self._since = _EPOCH
+        self._rest_until_s = 0.0
+
+    async def begin(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
+        """Look at all there are: another server may have another clock. Raises the driver's errors."""
+        self._since = _EPOCH
+        await self._look(connection, fingerprints)
+        self._rest_until_s = 0.0
+
+    async def go_on(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
+        """Look at those since the last look. Raises the driver's errors."""
+        began_s = time.monotonic()
+        if began_s < self._rest_until_s:
+            return
+        await self._look(connection, fingerprints)
+        ended_s = time.monotonic()
+        self._rest_until_s = ended_s + (ended_s - began_s) * (1 / LOOK_SHARE - 1)
+
+    async def _look(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
+        if fingerprints.everything:
+            return
+        door, most = self._door, self._most + 1  # one more tells that they are too many
+        found = await connection.fetchrow(
+            STATEMENTS["repaired_lately"], door.future_s + door.past_s, door.past_s, most, self._since, OVERLAP_S
+        )
+        ids = found["ids"]
+        fingerprints.always(ids[at : at + 16] for at in range(0, len(ids), 16))
+        self._since = found["since"]
 
 
 def comes_true(raw_us: int, settled_us: int, door: DoorSettings) -> bool:

@@ -62,9 +62,13 @@ SELECT sent.number - 1 AS number, timestamptz_send(repair.occurred_at) AS occurr
   JOIN clock_repairs AS repair USING (event_id, raw_occurred_at);
 
 -- repaired_lately: ids whose time as sent lay ahead and comes within the door's window later, so that a resend may look sane.
--- $1: the door's future and past together, in seconds; $2: its past; $3: at most so many.
-SELECT uuid_send(event_id) AS event_id FROM clock_repairs
- WHERE raw_occurred_at > occurred_at
-   AND raw_occurred_at < occurred_at + $1::bigint * interval '1 second'
-   AND raw_occurred_at > now() - $2::bigint * interval '1 second'
- ORDER BY occurred_at DESC LIMIT $3;
+-- $1: the door's future and past together, in seconds; $2: its past; $3: at most so many; $4: repaired since;
+-- $5: seconds by which the next look has to overlap this one, for what is repaired and not committed yet.
+-- Returns since when the next has to look, and the ids, 16 bytes each.
+SELECT now() - $5::bigint * interval '1 second' AS since, coalesce(string_agg(id, ''::bytea), ''::bytea) AS ids
+  FROM (SELECT DISTINCT uuid_send(event_id) AS id FROM clock_repairs
+         WHERE repaired_at > $4
+           AND raw_occurred_at > occurred_at
+           AND raw_occurred_at < occurred_at + $1::bigint * interval '1 second'
+           AND raw_occurred_at > now() - $2::bigint * interval '1 second'
+         LIMIT $3) AS repaired;

@@ -1,7 +1,7 @@
 """The PostgreSQL sink: rows and positions of a batch in one transaction.
 
-    sort ─▶ BEGIN ─▶ COPY what is unsuspected ─▶ settle broken clocks ─▶ staging of the rest
-                 ─▶ dead letters (fsync) ─▶ positions (compare-and-set) ─▶ COMMIT
+    look at others' repairs ─▶ sort ─▶ BEGIN ─▶ COPY what is unsuspected ─▶ settle broken clocks
+                 ─▶ staging of the rest ─▶ dead letters (fsync) ─▶ positions (compare-and-set) ─▶ COMMIT
 
 What is met on the way decides how the batch is tried again: a duplicate nobody suspected and a row the database
 refuses send all of it through staging, a month that vanished is made anew. Everything else is an outage, and the
@@ -69,8 +69,8 @@ class PostgresSink:
     ) -> None:
         self._url = url
         self._door = door
-        self._fingerprints_max = settings.fingerprints_max
         self._fingerprints = Fingerprints(settings.fingerprints_max)
+        self._lookout = clock_repair.Lookout(door, settings.fingerprints_max)
         self._months = Months(clock, door.past_s)
         self._dead = DeadLetters(data_dir, self.reader, disk, clock, dead_letters.quota_bytes)
         self._connection: asyncpg.Connection | None = None
@@ -86,9 +86,7 @@ class PostgresSink:
                 await check_registration(connection, self.reader)
                 await connection.execute(STATEMENTS["make_staging"])
                 await self._months.load(connection)
-                self._fingerprints.always(
-                    await clock_repair.repaired_lately(connection, self._door, self._fingerprints_max)
-                )
+                await self._lookout.begin(connection, self._fingerprints)
                 self._positions, self._books = await positions.read(connection, self.reader)
             except BaseException:
                 connection.terminate()
@@ -109,6 +107,7 @@ class PostgresSink:
                 if not slices:  # only whether it is there
                     await connection.execute("SELECT 1")
                     return
+                await self._lookout.go_on(connection, self._fingerprints)
                 outcome = await self._write(connection, slices)
         except BaseException:
             self._fingerprints.forget()

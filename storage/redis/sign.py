@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
 from ingest.spool.frame import Frame
-from ingest.tuple import CLOCK_TOLERANCE_US, POSTGRES_EPOCH_US
+from ingest.tuple import CLOCK_TOLERANCE_US, CORRECTED_AHEAD_MAX_US, POSTGRES_EPOCH_US
 from storage.redis.key import HOUR_US
 from storage.sink import Slice
 
@@ -128,7 +128,7 @@ class Gathering:
             if sent_length != 8:
                 *_, length, sequence = _WITHOUT_SENT[rows[begin + 89]].unpack_from(rows, begin)
             elif not -CLOCK_TOLERANCE_US <= received_us - sent_us <= CLOCK_TOLERANCE_US:
-                time_us = received_us - (sent_us - time_us)
+                time_us = received_us + min(time_us - sent_us, CORRECTED_AHEAD_MAX_US)
                 broken = True
             begin = end
             if test:

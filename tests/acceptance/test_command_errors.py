@@ -65,6 +65,26 @@ def test_a_command_about_a_gateway_that_does_not_run_says_so(tmp_path: Path, com
     assert_one_clear_line(run(*command, "--data-dir", str(tmp_path)), str(tmp_path))
 
 
+@pytest.mark.parametrize("command", [("verify",), ("migrate", "status")])
+def test_a_gateway_that_was_killed_does_not_run_whatever_it_left(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "lock").touch()
+    (tmp_path / "endpoints.json").write_text('{"postgres": "postgresql://a:b@127.0.0.1:1/c"}')
+    assert_one_clear_line(run(*command, "--data-dir", str(tmp_path)), f"no gateway is running in {tmp_path}")
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "dump"])
+def test_a_directory_without_a_spool_is_named(tmp_path: Path, command: str) -> None:
+    done = run("spool", command, "--data-dir", str(tmp_path))
+    assert_one_clear_line(done, f"no spool in {tmp_path}")
+    assert done.returncode == 1
+
+
+def test_an_address_of_a_store_that_cannot_be_read_is_named_without_its_password(tmp_path: Path) -> None:
+    done = run("verify", "--data-dir", str(tmp_path), environment={"INGEST_POSTGRES_URL": "postgresql://a:se/cret@b/c"})
+    assert_one_clear_line(done, "postgres.url")
+    assert "cret" not in done.stderr
+
+
 @pytest.mark.parametrize("command", [("verify",), ("migrate", "up")])
 def test_a_store_that_is_not_there_is_a_line(tmp_path: Path, command: tuple[str, ...]) -> None:
     nowhere = "postgresql://a:b@127.0.0.1:1/c"

@@ -210,6 +210,7 @@ def test_external_stores_may_come_up_after_the_gateway_and_then_all_is_delivered
 def test_a_second_gateway_on_the_same_directory_gives_up_and_says_why(gateway: Gateway, second: Second) -> None:
     done = second.end()
     assert_one_clear_line(done, str(gateway.data_dir), "another gateway")
+    assert f"waits up to 30 s for the gateway in {gateway.data_dir} to end" in done.stderr
     assert ask(gateway.endpoints["admin"] + "/readyz").status == 200
     assert (gateway.data_dir / "endpoints.json").exists(), "the first one's endpoints are untouched"
 
@@ -265,3 +266,23 @@ def test_a_spool_at_rest_shows_what_was_posted_and_one_flipped_byte_is_found(
     assert path.parent.name in cut.stdout
     path.write_bytes(whole)
     assert run("spool", "verify", "--data-dir", str(at_rest)).returncode == 0
+
+
+def test_a_damaged_ending_is_a_line_of_the_status(served: Gateway, second: Second, tmp_path: Path) -> None:
+    second.kill()
+    running(served)
+    served.stop()
+    shutil.copytree(served.data_dir / "spool", tmp_path / "spool")
+    ended = next((tmp_path / "spool").glob("*/ended"))
+    ended.write_bytes(ended.read_bytes().replace(b'"sequence":', b'"sequence": '))
+    tombstone = tmp_path / "spool" / "tombstones" / ("f" * 32)
+    tombstone.parent.mkdir(exist_ok=True)
+    tombstone.write_bytes(b"{}\n")
+    status = run("spool", "status", "--data-dir", str(tmp_path))
+    assert status.returncode == 0, status.stderr
+    lines = [json.loads(line) for line in status.stdout.splitlines()]
+    damaged = {line["incarnation"]: line["damaged"] for line in lines if line.get("state") == "damaged"}
+    assert damaged.keys() == {ended.parent.name, tombstone.name}
+    verified = run("spool", "verify", "--data-dir", str(tmp_path))
+    assert verified.returncode == 1, verified.stderr
+    assert str(ended) in verified.stdout and str(tombstone) in verified.stdout

@@ -109,10 +109,11 @@ def test_a_demo_of_some_seconds_ends_by_itself_and_finds_all_equal(tmp_path: Pat
     seconds = [line for line in text.splitlines() if "acknowledged" in line and "promised" in line]
     assert len(seconds) >= 6
     assert "equal" in text.splitlines()
+    assert "every acknowledged event is stored exactly once; all views are counted" in text.splitlines()
     assert_clean(demo)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_middle_ends_it_cleanly(number: signal.Signals, tmp_path: Path, demos: list[Demo]) -> None:
     demo = Demo(tmp_path)
     demos.append(demo)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import pytest
@@ -16,6 +15,7 @@ import redis
 from tests.acceptance.client import sql
 from tests.acceptance.gateway_process import let_others_through
 from tests.acceptance.scene import Scene, played
+from tests.acceptance.verified import described, found, verify
 
 COLUMNS: Final = {
     "content_id": "gen_random_uuid()",
@@ -52,24 +52,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield made
 
 
-def verify(scene: Scene) -> tuple[int, dict[str, Any]]:
-    """Exit code and report of `verify --json`."""
-    done = scene.gateway.command("verify", "--json")
-    assert done.stdout, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report["agrees"] == (done.returncode == 0)
-    return done.returncode, report
-
-
-def found(report: dict[str, Any], *kinds: str) -> list[str]:
-    """Where the differences of these kinds are."""
-    return [difference["where"] for difference in report["differences"] if difference["what"] in kinds]
-
-
-def described(report: dict[str, Any], *kinds: str) -> list[str]:
-    return [difference["detail"] for difference in report["differences"] if difference["what"] in kinds]
-
-
 @contextmanager
 def changed(scene: Scene, *statements: str, back: tuple[str, ...] = ()) -> Iterator[None]:
     """Run these, let `verify` look, put every row back as it was."""
@@ -100,7 +82,7 @@ def test_after_a_crowd_and_two_restarts_everything_agrees(scene: Scene) -> None:
     done = scene.gateway.command("verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "everything agrees"
-    _, report = verify(scene)
+    _, report = verify(scene.gateway)
     assert report["differences"] == [] and report["notes"] == []
     assert report["totals"]["stored"] == scene.rows == sum(month["in_table"] for month in report["months"].values())
     assert report["totals"]["duplicate"] > 0, "the crowd resends, and so did we"
@@ -117,7 +99,7 @@ def test_after_a_crowd_and_two_restarts_everything_agrees(scene: Scene) -> None:
 def test_a_row_that_is_deleted_is_missed_by_name(scene: Scene, which: str) -> None:
     event_id = {"any": some_ids(scene, 1)[0], "repaired": scene.repaired, "resent": scene.resent}[which]
     with changed(scene, f"DELETE FROM playback_events WHERE event_id = '{event_id}'"):
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     assert code == 1
     (where,) = described(report, "row_missing")
     assert event_id in where
@@ -158,7 +140,7 @@ COLUMN_NAMES: Final = (
 def test_a_row_that_is_doubled_is_named(scene: Scene, how: str) -> None:
     event_id, statements, back = doubling(scene, how)
     with changed(scene, *statements, back=back):
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     assert code == 1
     (where,) = described(report, "row_doubled", "row_unknown")
     assert event_id in where
@@ -169,7 +151,7 @@ def test_a_row_that_is_doubled_is_named(scene: Scene, how: str) -> None:
 def test_a_row_that_is_altered_is_named(scene: Scene, column: str) -> None:
     (event_id,) = some_ids(scene, 1, "event_type <> 'play' AND NOT test")
     with changed(scene, f"UPDATE playback_events SET {column} = {COLUMNS[column]} WHERE event_id = '{event_id}'"):
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     assert code == 1
     (where,) = described(report, "row_altered")
     assert event_id in where
@@ -184,7 +166,7 @@ def test_an_altered_time_or_id_is_a_row_too_few_and_a_row_too_many(scene: Scene)
         f"UPDATE playback_events SET occurred_at = occurred_at + interval '1 microsecond' WHERE event_id = '{first}'",
         f"UPDATE playback_events SET event_id = '{other}' WHERE event_id = '{second}'",
     ):
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     assert code == 1
     missed = " ".join(described(report, "row_missing"))
     assert first in missed and second in missed
@@ -204,7 +186,7 @@ def test_whatever_the_column_each_altered_row_is_named(scene: Scene) -> None:
     ids += {scene.repaired, scene.resent} - {*ids}
     updates += [f"UPDATE playback_events SET country = 'YY' WHERE event_id = '{event_id}'" for event_id in ids[-2:]]
     with changed(scene, *updates):
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     assert code == 1
     named = Counter(described(report, "row_altered"))
     for event_id in ids:
@@ -228,7 +210,7 @@ def test_a_count_that_is_changed_is_named_by_content_and_hour(scene: Scene, chan
         else:
             store.hincrby(key, content, 1 if change == "one more" else -1)
         try:
-            code, report = verify(scene)
+            code, report = verify(scene.gateway)
         finally:
             if content in counts:
                 store.hset(key, content, counts[content])
@@ -252,7 +234,7 @@ def test_an_equation_that_does_not_hold_is_named_by_its_incarnation(scene: Scene
         incarnation,
     )
     try:
-        code, report = verify(scene)
+        code, report = verify(scene.gateway)
     finally:
         sql(
             scene.postgres,
@@ -265,5 +247,5 @@ def test_an_equation_that_does_not_hold_is_named_by_its_incarnation(scene: Scene
 
 
 def test_with_everything_put_back_it_agrees_again(scene: Scene) -> None:
-    code, report = verify(scene)
+    code, report = verify(scene.gateway)
     assert (code, report["differences"]) == (0, [])

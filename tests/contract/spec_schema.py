@@ -43,7 +43,8 @@ COLUMNS = {
     "ingest_registration": "reader text not null, registration_id uuid not null, registered_at timestamptz not null",
     "ingest_positions": """reader text not null, incarnation uuid not null, sequence bigint not null, totals jsonb not
         null, updated_at timestamptz not null""",
-    "clock_repairs": "event_id uuid not null, raw_occurred_at timestamptz not null, occurred_at timestamptz not null",
+    "clock_repairs": """event_id uuid not null, raw_occurred_at timestamptz not null, occurred_at timestamptz not null,
+        repaired_at timestamptz not null""",
 }
 
 SCHEMA_1 = """event_id uuid not null, content_id uuid not null, session_id uuid not null, occurred_at timestamptz not
@@ -66,6 +67,7 @@ DEFAULTS = {
     "content.created_at": "CURRENT_TIMESTAMP", "content.updated_at": "CURRENT_TIMESTAMP",
     "watch_history.position": "0", "watch_history.duration": "0", "watch_history.completed": "false",
     "watch_history.watched_at": "CURRENT_TIMESTAMP",
+    "clock_repairs.repaired_at": "clock_timestamp()",
     **{f"{table}.id": "uuid_generate_v4()" for table in COLUMNS if COLUMNS[table].startswith("id uuid")},
 }  # fmt: skip
 """What a column takes when nothing is said."""
@@ -85,6 +87,7 @@ INDEXES = {
     "idx_epg_events_channel_id_start_time_end_time": "(channel_id, start_time, end_time)",
     "idx_playback_events_received_at": "brin (received_at)",
     "idx_clock_repairs_occurred_at": "(occurred_at)",
+    "idx_clock_repairs_repaired_at": "(repaired_at)",
 }
 
 CONSTRAINTS = {

@@ -7,7 +7,9 @@ from uuid import UUID
 import pytest
 
 from ingest.tuple import event_id, occurred_at_us, with_occurred_at
+from storage.postgres import clock_repair
 from tests.builders import RECEIVED_AT_US
+from tests.contract.connected import connected
 from tests.contract.postgres_store import Store, a_store, run
 from tests.spooled import DAY, SECOND, Spooled, a_row, an_id, broken, rows_of
 
@@ -116,6 +118,81 @@ def test_a_repaired_event_that_comes_again_under_a_sane_clock_is_the_same_row(st
         await sink.close()
         stored = [row for row in await store.rows() if event_id(row) == event_id(ahead)]
         assert stored == [with_occurred_at(ahead, RECEIVED_AT_US)]
+        await store.check()
+
+    run(scenario)
+
+
+def ahead_and_sane() -> tuple[bytes, bytes]:
+    """An event of a clock two days ahead, and the same event a day and a half later, when its time is acceptable."""
+    raw_us = RECEIVED_AT_US + 2 * DAY
+    ahead = a_row(occurred_at_us=raw_us)
+    return ahead, a_row(event_id=UUID(bytes=event_id(ahead)), occurred_at_us=raw_us, received_at_us=raw_us - DAY // 2)
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["wrote before", "opened before"])
+def test_a_drain_that_was_open_before_another_repaired_an_event_meets_the_same_row(
+    store: Store, looked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_repair, "LOOK_SHARE", 1.0)
+
+    async def scenario() -> None:
+        ahead, sane = ahead_and_sane()
+        here, other = Spooled(), await store.opened()
+        if looked:
+            await other.write([here.slice(rows_of(1))])
+        await store.write(Spooled().slice(broken(ahead)))
+        store.clock.at_us = RECEIVED_AT_US + 3 * DAY // 2
+        await other.write([here.slice([sane])])
+        await other.close()
+        stored = [row for row in await store.rows() if event_id(row) == event_id(ahead)]
+        assert stored == [with_occurred_at(ahead, RECEIVED_AT_US)]
+        await store.check()
+
+    run(scenario)
+
+
+def test_a_repair_committed_only_after_others_looked_is_found_by_their_next_look(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_repair, "LOOK_SHARE", 1.0)
+
+    async def scenario() -> None:
+        ahead, sane = ahead_and_sane()
+        spooled, sink = Spooled(), await store.opened()
+        async with connected(store.url) as other, other.transaction():
+            await other.execute(
+                "INSERT INTO clock_repairs (event_id, raw_occurred_at, occurred_at) VALUES ($1, $2, $3)",
+                UUID(bytes=event_id(ahead)),
+                *(datetime.fromtimestamp(us / SECOND, UTC) for us in (occurred_at_us(ahead), RECEIVED_AT_US)),
+            )
+            await sink.write([spooled.slice(rows_of(1))])
+        await sink.write([spooled.slice([sane])])
+        await sink.close()
+        assert event_id(sane) not in map(event_id, await store.rows())
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("reopened", [True, False], ids=["loaded at open", "its own"])
+def test_more_repairs_than_can_be_remembered_send_every_resend_through_staging(store: Store, reopened: bool) -> None:
+    async def scenario() -> None:
+        pairs = [ahead_and_sane() for _ in range(5)]
+        spooled, sink = Spooled(), await store.opened(fingerprints_max=4)
+        await sink.write([spooled.slice(*(broken(ahead) for ahead, _ in pairs))])
+        if reopened:
+            await sink.close()
+            sink = await store.opened(fingerprints_max=4)
+        else:
+            await sink.write([spooled.slice(rows_of(9))])
+            await sink.write([spooled.slice(rows_of(9))])
+        store.clock.at_us = RECEIVED_AT_US + 3 * DAY // 2
+        await sink.write([spooled.slice(*([sane] for _, sane in pairs))])
+        await sink.close()
+        stored = {event_id(row): row for row in await store.rows()}
+        assert [stored[event_id(ahead)] for ahead, _ in pairs] == [
+            with_occurred_at(ahead, RECEIVED_AT_US) for ahead, _ in pairs
+        ]
         await store.check()
 
     run(scenario)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingest.clock import SystemClock
 from ingest.spool import ending
@@ -16,7 +17,7 @@ from ingest.spool.ending import Ending
 from ingest.spool.frame import Totals
 from ingest.tuple import event_key
 from storage import drain, feed, reader_status
-from storage.feed import Feed
+from storage.feed import Feed, SpoolRefused
 from storage.memory import MemorySink, MemoryStore
 from storage.reader_status import ReaderStatus
 from storage.sink import SinkUnavailable, Slice
@@ -218,16 +219,35 @@ def test_a_tombstone_above_the_position_is_red(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_a_damaged_tombstone_is_red_and_not_believed(tmp_path: Path) -> None:
+def bury_damaged(data_dir: Path) -> str:
+    grave = data_dir / "spool" / ending.TOMBSTONES / bury(data_dir, 5)
+    grave.write_bytes(b"\0" * grave.stat().st_size)
+    return grave.name
+
+
+def test_a_damaged_tombstone_without_a_position_is_red_and_not_believed(tmp_path: Path) -> None:
     async def scenario() -> None:
-        store = MemoryStore()
-        grave = tmp_path / "spool" / ending.TOMBSTONES / bury(tmp_path, 5)
-        grave.write_bytes(b"\0" * grave.stat().st_size)
+        store, name = MemoryStore(), bury_damaged(tmp_path)
         async with draining(tmp_path, MemorySink(store)):
             await until(lambda: status_of(tmp_path).state == "red")
-            assert grave.name in status_of(tmp_path).reason
+            assert name in status_of(tmp_path).reason
 
     run(scenario())
+
+
+def test_a_damaged_tombstone_of_an_incarnation_that_the_store_knows_is_logged_once_and_passed_over(
+    tmp_path: Path,
+) -> None:
+    name, spool = bury_damaged(tmp_path), Feed(tmp_path, DISK)
+    with capture_logs() as logged:
+        for _ in range(2):
+            spool.seat({name: 3})
+            spool.refresh()
+            spool.refresh()
+    assert [(entry["event"], entry["incarnation"]) for entry in logged] == [("tombstone_damaged", name)]
+    spool.seat({})
+    with pytest.raises(SpoolRefused, match=name):
+        spool.refresh()
 
 
 def test_a_tombstone_without_a_position_is_red_unless_nothing_was_in_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Suspicions: never too few within the bound, gone beyond it, and undone when nothing was stored."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from storage.postgres.fingerprint import Fingerprints
 from tests.spooled import Spooled, rows_of
@@ -41,3 +42,19 @@ def test_some_ids_are_suspected_for_ever() -> None:
         fingerprints.suspect(Spooled().slice([row]).frames[0])
         fingerprints.keep()
     assert fingerprints.suspect(Spooled().slice([*rows_of(1), rows[0]]).frames[0])
+
+
+def test_ids_suspected_for_ever_are_as_many_as_the_bound_and_beyond_it_everything_is_suspected() -> None:
+    rows, fingerprints = rows_of(7), Fingerprints(4)
+    frames = Spooled().slice(*([row] for row in rows)).frames
+    ids = [row[6:22] for row in rows]
+    fingerprints.always(ids[:3])
+    fingerprints.always(ids[1:4])  # the same ids again are no more ids
+    assert [fingerprints.suspect(frame) for frame in frames] == [True] * 4 + [False] * 3
+    fingerprints.forget()
+    with capture_logs() as logged:
+        fingerprints.always(ids[4:5])
+        fingerprints.always(ids[5:6])
+    assert [entry["event"] for entry in logged] == ["everything_suspected"]
+    assert all(fingerprints.suspect(frame) for frame in frames)
+    assert not fingerprints._always

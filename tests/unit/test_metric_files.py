@@ -6,7 +6,9 @@ from pathlib import Path
 
 from gateway.role import METRIC_FILE_BYTES, METRIC_FILES
 
-WRITE_ALL = "import os; from gateway.role import reserve_metrics; reserve_metrics(); import ingest.metrics, storage.metrics"
+WRITE_ALL = (
+    "import os; from gateway.role import reserve_metrics; reserve_metrics(); import ingest.metrics, storage.metrics"
+)
 
 
 def test_every_metric_file_was_allocated_before_it_was_mapped(tmp_path: Path) -> None:

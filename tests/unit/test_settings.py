@@ -81,6 +81,41 @@ def test_an_error_says_where_it_is():
         load(None, {"INGEST_HTTP_PORT": "65536"})
 
 
+@pytest.mark.parametrize(
+    "name, url",
+    [
+        ("postgres", "postgresql://a:se/cret@127.0.0.1:5432/b"),
+        ("postgres", "postgresql://a:77/secret@127.0.0.1:5432/b"),
+        ("postgres", "postgresql://a:77#secret@127.0.0.1:5432/b"),
+        ("postgres", "mysql://a:secret@127.0.0.1/b"),
+        ("postgres", "postgresql://a:secret@127.0.0.1:port/b"),
+        ("postgres", "postgresql://a:secret@[::1/b"),
+        ("redis", "redis://:se?cret@127.0.0.1:6379"),
+        ("redis", "secret:6379"),
+        ("redis", "http://:secret@127.0.0.1"),
+    ],
+)
+def test_an_address_of_a_store_that_cannot_be_read_is_named_and_not_told(name, url):
+    with pytest.raises(SettingsError) as raised:
+        load(None, {f"INGEST_{name.upper()}_URL": url})
+    assert f"{name}.url" in str(raised.value)
+    assert "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name, url",
+    [
+        ("postgres", "postgres://a:se%2Fcret@127.0.0.1/b?sslmode=require"),
+        ("postgres", "postgresql://a:b@[::1]:5432,127.0.0.1:5433/c"),
+        ("postgres", "postgresql:///c?host=/run/postgresql&user=a@b"),
+        ("redis", "rediss://:b@127.0.0.1:6379/1"),
+        ("redis", "unix:///run/redis.sock"),
+    ],
+)
+def test_every_kind_of_address_of_a_store_is_taken(name, url):
+    assert getattr(load(None, {f"INGEST_{name.upper()}_URL": url}), name).url == url
+
+
 def test_settings_are_frozen():
     with pytest.raises(AttributeError):
         Settings().workers = 2  # type: ignore[misc]

@@ -81,6 +81,11 @@ def test_a_broken_clock_is_counted_back_from_the_receipt(skew):
     assert gathered(play).views == {A_VIEW: NOW // HOUR - 2}
 
 
+def test_a_broken_clock_puts_no_view_further_ahead_than_a_day():
+    play = a_sign(occurred_us=120 * 365 * DAY, sent_us=DAY, received_us=NOW)
+    assert gathered(play).views == {A_VIEW: (NOW + DAY) // HOUR}
+
+
 def test_no_lease_begins_later_than_its_receipt():
     ahead = a_sign(occurred_us=NOW + 200 * SECOND, received_us=NOW - 3 * SECOND, sequence=1)
     assert slot(gathered(ahead), BY_SEQUENCE + ALIVE)[3] == -(NOW - 3 * SECOND)

@@ -20,3 +20,8 @@ CREATE TABLE ingest_positions (
     updated_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (reader, incarnation)
 ) WITH (fillfactor = 50);   -- few rows, each updated many times a second
+
+-- When an event's time was repaired, so that a drain asks for the repairs that others made since it last asked.
+ALTER TABLE clock_repairs ADD COLUMN repaired_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp();
+
+CREATE INDEX idx_clock_repairs_repaired_at ON clock_repairs (repaired_at);

@@ -1,0 +1,36 @@
+"""What the upkeep of the schema takes away is booked, so that verify can still balance it."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+from config.settings import Settings
+from gateway import schema_upkeep
+from gateway.layout import DataDir
+from ingest.spool.frame import MASK
+from ingest.tuple import row_hash
+from storage.postgres.copy import copy
+from storage.postgres.partition import TABLE
+from tests.contract.connected import connected
+from tests.contract.postgres_store import COLUMN_LIST, a_store
+from tests.spooled import SECOND, rows_of
+
+LONG_AGO_US = int(datetime(2024, 1, 5, tzinfo=UTC).timestamp()) * SECOND
+
+
+def test_a_month_past_the_retention_is_booked_with_the_sum_of_its_rows_hashes(
+    embedded_url: str, tmp_path: Path
+) -> None:
+    store, rows = a_store(embedded_url, tmp_path), rows_of(300, occurred_at_us=LONG_AGO_US)
+
+    async def scenario() -> None:
+        await store.execute("SELECT ensure_month_partition('playback_events', '2024-01-01')")
+        async with connected(store.url) as connection:
+            columns = [name.strip('"') for name in COLUMN_LIST.split(", ")]
+            await copy(connection, TABLE, columns, rows, len(rows))
+        await schema_upkeep.prepare(store.url, Settings(), DataDir(tmp_path))
+        async with connected(store.url) as connection:
+            (booked,) = await connection.fetch("SELECT rows, row_hash_sum FROM ingest_removals")
+        assert (booked["rows"], booked["row_hash_sum"]) == (300, sum(map(row_hash, rows)) & MASK)
+
+    asyncio.run(scenario())
