@@ -20,7 +20,7 @@ from ingest.spool.incarnation import Group, Incarnation
 
 log: Any = structlog.get_logger()
 
-TURNS = 1
+TURNS = 4
 """Of the event loop, from the first request of a group to its fsync: who stands at the door is read, decoded and
 comes along. It costs no time of its own, and a request a tenth to a fifth less CPU."""
 REOPEN_INTERVAL_S = 1.0
