@@ -44,11 +44,6 @@ class Child:
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.returncode is None else None
 
-    def signal(self, number: signal.Signals) -> None:
-        """To the process, if there is one."""
-        if (process := self._process) is not None and process.returncode is None:
-            process.send_signal(number)
-
     async def run(self) -> None:
         """Keep the place filled until `stop`."""
         attempt = 0

@@ -14,8 +14,7 @@ from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, read_ending
 from ingest.spool.frame import Frame
-from ingest.spool.incarnation import WATERMARK
-from ingest.spool.recovery import incarnations
+from ingest.spool.recovery import incarnations, watermark_of
 
 Echo = Callable[[str], Any]
 KINDS = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
@@ -150,14 +149,7 @@ def _promised(disk: FileDisk, directory: Path) -> int:
     ending, _ = _ending(disk, directory / ENDED)
     if ending is not None:
         return ending.sequence
-    try:
-        watermark = disk.watermark(directory / WATERMARK)
-    except (FileNotFoundError, ValueError):
-        return 0
-    try:
-        return watermark.sequence
-    finally:
-        watermark.close()
+    return watermark_of(disk, directory)
 
 
 def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None:

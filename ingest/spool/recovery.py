@@ -154,7 +154,7 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
     files = sorted(name for name in disk.list(directory) if segment.base_of(name) is not None)
     paths = [directory / name for name in files]
     windows = [segment_window(disk, directory, base) for base in map(segment.base_of, files) if base is not None]
-    mark = _watermark(disk, directory)
+    mark = watermark_of(disk, directory)
     state, at, first, trusted = State(segment.base_of(files[0]) or 0 if files else 0), 0, 0, 0
     for index in reversed(range(len(windows))):
         try:
@@ -211,8 +211,8 @@ def _by_heads(window: Window, state: State, at: int, mark: int) -> State:
     return state._replace(sequence=mark)
 
 
-def _watermark(disk: Disk, directory: Path) -> int:
-    """0 when there is none. Never ahead of what was on disk (ingest.spool.watermark)."""
+def watermark_of(disk: Disk, directory: Path) -> int:
+    """How many frames an incarnation says are on disk; 0 when it does not. Never ahead of what was."""
     try:
         watermark = disk.watermark(directory / WATERMARK)
     except (FileNotFoundError, ValueError):
