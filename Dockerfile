@@ -3,7 +3,17 @@
 #   docker build -t streamverse-ingest .
 #   docker build -t streamverse-ingest:dev --target dev .     # brings both servers with it; for trying things
 #
-# Debian's slim image, not Alpine: the wheels are for glibc. Every package is checked by its hash, none is compiled.
+# Debian's slim image, not Alpine: the wheels are for glibc. Every package is checked by its hash, only our own Rust core is compiled.
+
+# The Rust core: python:3.11 has the linker that the slim image lacks, and is of the same Debian.
+FROM rust:1.95-slim AS rust
+FROM python:3.11 AS core
+ENV CARGO_HOME=/usr/local/cargo RUSTUP_HOME=/usr/local/rustup PATH=/usr/local/cargo/bin:$PATH
+COPY --from=rust /usr/local/cargo /usr/local/cargo
+COPY --from=rust /usr/local/rustup /usr/local/rustup
+WORKDIR /src
+COPY native native
+RUN python native/build.py wheel /wheels
 
 FROM python:3.11-slim AS built
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -11,6 +21,8 @@ WORKDIR /src
 RUN python -m venv /opt/streamverse
 COPY requirements-image.lock ./
 RUN /opt/streamverse/bin/pip install --no-deps --require-hashes -r requirements-image.lock
+COPY --from=core /wheels /wheels
+RUN /opt/streamverse/bin/pip install --no-deps --no-index /wheels/*.whl
 COPY pyproject.toml README.md ./
 COPY config config
 COPY ingest ingest

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +19,7 @@ from config.limits import FRAME_SIZE_MAX_BYTES, GIB, KIB, MIB
 Positive = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Core = Literal["auto", "python", "rust"]
 Share = Annotated[float, Meta(gt=0, le=1)]
 
 
@@ -36,7 +37,11 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     events_max: Positive = 1_000  # a request; keeps one answer's work under ~10 ms
     depth_max: Positive = 16  # nesting of a body; our vocabulary needs 4, metadata gets the rest
     inflight_max_bytes: Positive = 64 * MIB  # bodies being read and decoded at once, per collector
+    lean: bool = True  # plain requests are read without aiohttp, at a quarter of its cost; off: aiohttp reads them all
+    head_timeout_s: Positive = 20  # a head that stalls longer ends in 408
     body_timeout_s: Positive = 20  # a body that stalls longer ends in 408
+    connections_max: Positive = 16_384  # per collector, about 4 KiB each; less where there are fewer descriptors
+    general_connections_max: Positive = 1_024  # of those, read by aiohttp: some 50 KiB each with what they send ahead
     keepalive_s: Positive = 75  # idle connections; longer than the 60 s of common balancers
     header_max_bytes: Positive = 16 * KIB  # request line and each header; ad URLs are long
     country_header: str = ""  # a CDN header to trust for the viewer's country, e.g. CF-IPCountry
@@ -71,10 +76,13 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: str = ""  # empty: only with --embedded
     retention_days: Positive = 400  # thirteen months, so that a year compares with the year before
+    drop_months_max: Positive = 2  # at once: more are due only after months without a gateway, or by a wrong clock
     months_ahead: Positive = 3
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
-    fingerprints_max: Positive = 1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each
+    fingerprints_max: Positive = (
+        1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each, Rust 20
+    )
 
 
 class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,12 +94,26 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_s: Positive = 10  # what players are told to send
     lease_factor: Annotated[float, Meta(gt=1)] = 2.5  # of the heartbeat interval: one lost beacon ends no session
     view_memory_s: Positive = 35 * 86_400  # how long a view is remembered: the door limit, so no resend counts twice
+    rebuild_automatically: bool = False  # it reads a month of plays just when somebody should look at what happened
 
 
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Acknowledged events that no store takes."""
 
     quota_bytes: Positive = 256 * MIB  # past it they are counted, not kept
+
+
+class ShutdownSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the gateway, or one process of it that another replaces, comes to its end."""
+
+    timeout_s: Positive = 25  # SIGTERM to exit, whatever hangs; Kubernetes kills after 30
+    delay_s: NotNegative = 0  # /readyz says no, the door stays open: until a balancer that polls it has noticed
+    keepalive_grace_s: NotNegative = 1  # idle connections stay so long: whose next request comes is told to close
+    restart_grace_s: NotNegative = 12  # the same of a replaced collector; players send heartbeats every 10 s
+
+    def __post_init__(self) -> None:
+        if self.delay_s + 3 * self.keepalive_grace_s >= self.timeout_s:  # who is told to close still has to be answered
+            raise ValueError("shutdown.timeout_s is not above delay_s and three times keepalive_grace_s")
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +127,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: str = "data"
     workers: Positive = 1  # collectors; one saturates about a core
+    core: Core = "auto"  # Rust's where it was built, else its Python twin; rust: an error at the start where it was not
     http: HttpSettings = HttpSettings()
     admin: AdminSettings = AdminSettings()
     door: DoorSettings = DoorSettings()
@@ -112,6 +135,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
 
     def __post_init__(self) -> None:

@@ -1,10 +1,9 @@
-"""Seen from outside: /metrics of all processes together, /livez, /readyz, /statusz."""
+"""Seen from outside: /metrics of all processes together, /livez, /readyz, /statusz, live numbers, /openapi.json."""
 
 import asyncio
 import importlib.metadata
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,19 +15,29 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector as MetricsCollector
 
-from gateway import door_status
-from gateway.collecting import spool_is_full
+from gateway import door_status, ended_metrics
+from gateway.collecting import spool_excess_bytes
+from gateway.openapi import description
 from gateway.spool_upkeep import READERS
 from ingest.answer import refusal
+from ingest.clock import SystemClock
+from ingest.core import chosen
 from ingest.spool.disk import FileDisk
+from ingest.spool.quarantine import held
 from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
+from ingest.spool.shortfall import noted
+from live.api import LiveApi
+from live.source import Source
 from storage import reader_status
+from storage.dead_letter.census import Census
 from storage.reader_status import ReaderStatus
 
 if TYPE_CHECKING:
     from gateway.supervisor import Supervisor
 
+END_S = 0.5
+"""How long an answer under way may take when the gateway has ended."""
 STALE_S = 15.0
 """A reader that has not told where it is for so long is not running."""
 
@@ -39,13 +48,22 @@ class Admin:
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
         self._data = supervisor.data
-        self._settings = supervisor.settings
         self._disk = FileDisk()
+        self._census = Census(self._data.root)
         self._started_s = time.time()
         self._version = version()
 
-    async def serve(self, sock: socket.socket) -> None:
-        """Never returns."""
+    def application(self) -> web.Application:
+        """Every route; what it needs of the event loop ends with it."""
+        supervisor = self._supervisor
+        live = LiveApi(
+            Source(
+                lambda: supervisor.stores.redis_url,
+                lambda: reader_status.read(self._data.root, "redis"),
+                lambda: supervisor.settings.redis,
+                SystemClock(),
+            )
+        )
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -53,9 +71,17 @@ class Admin:
                 web.get("/readyz", self._readyz),
                 web.get("/statusz", self._statusz),
                 web.get("/metrics", self._metrics),
+                web.get("/openapi.json", self._openapi),
+                *live.routes(),
             ]
         )
-        runner = web.AppRunner(application, access_log=None)
+        application.on_shutdown.append(live.end_streams)
+        application.on_cleanup.append(live.close)
+        return application
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Never returns."""
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=END_S)
         await runner.setup()
         try:
             await web.SockSite(runner, sock).start()
@@ -66,6 +92,9 @@ class Admin:
     def reader_statuses(self) -> dict[str, ReaderStatus | None]:
         """What every reader wrote last about itself; None where it has not."""
         return {reader: reader_status.read(self._data.root, reader) for reader in READERS}
+
+    async def _openapi(self, _: web.Request) -> web.Response:
+        return web.Response(body=description(self._version), content_type="application/json")
 
     async def _livez(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -84,7 +113,7 @@ class Admin:
         doors = [door_status.read(self._data.run, child.index) for child in collectors if child.ready.is_set()]
         if doors and not any(door is None or door.writable for door in doors):
             reasons.append("spool_unavailable")
-        if spool_is_full(self._data.spool, self._disk, self._settings.spool):
+        if spool_excess_bytes(self._data.spool, self._disk, self._supervisor.settings.spool) >= 0:
             reasons.append("spool_full")
         return reasons
 
@@ -95,6 +124,7 @@ class Admin:
     def _status(self) -> dict[str, Any]:
         not_ready = self._not_ready()
         now_us = time.time_ns() // 1_000
+        dead, quarantined = self._census.count(), held(self._disk, self._data.quarantine)
         readers: list[dict[str, Any]] = [
             {"reader": reader, "state": "starting"}
             if status is None
@@ -103,6 +133,7 @@ class Admin:
         ]
         return {
             "version": self._version,
+            "core": chosen.name,
             "ready": not not_ready,
             "reasons": not_ready,
             "uptime_s": round(time.time() - self._started_s, 1),
@@ -111,11 +142,20 @@ class Admin:
             "readers": readers,
             "spool": {
                 "used_bytes": used_bytes(self._disk, self._data.spool),
-                "quota_bytes": self._settings.spool.quota_bytes,
+                "quota_bytes": self._supervisor.settings.spool.quota_bytes,
                 "incarnations": len(incarnations(self._disk, self._data.spool)),
-                "quarantined_bytes": directory_bytes(self._data.quarantine),
+                "quarantined_files": quarantined.files,
+                "quarantined_bytes": quarantined.size_bytes,
+                "missing_frames": sum(one.frames for one in noted(self._disk, self._data.quarantine)),
             },
-            "dead_letters_bytes": directory_bytes(self._data.dead),
+            "dead_letters": {
+                "letters": sum(count.letters for count in dead.by_reason.values()),
+                "by_reason": {reason: count._asdict() for reason, count in dead.by_reason.items()},
+                "unkept": dead.unkept,
+                "damaged_lines": dead.damaged_lines,
+                "used_bytes": dead.used_bytes,
+                "quota_bytes": self._supervisor.settings.dead_letters.quota_bytes,
+            },
         }
 
     async def _metrics(self, _: web.Request) -> web.Response:
@@ -128,7 +168,9 @@ class Admin:
         MultiProcessCollector(processes, path=str(self._data.metrics))  # type: ignore[no-untyped-call]
         own = CollectorRegistry()
         own.register(_Own(self._status()))
-        return generate_latest(processes) + generate_latest(own)
+        with ended_metrics.LOCK:
+            counted = generate_latest(processes)
+        return counted + generate_latest(own)
 
 
 class _Own(MetricsCollector):
@@ -145,20 +187,54 @@ class _Own(MetricsCollector):
         for process in status["processes"]:
             restarts.add_metric([process["role"], str(process["index"])], process["restarts"])
         up = GaugeMetricFamily("ingest_reader_up", "1 while a reader delivers.", labels=["reader"])
+        lost = GaugeMetricFamily(
+            "ingest_reader_rebuild_needed", "1 until a lost or cut loose reader is rebuilt.", labels=["reader"]
+        )
         for reader in status["readers"]:
+            lost.add_metric([reader["reader"]], float(reader["state"] == "rebuild_needed"))
             alive = reader["state"] in ("running", "waiting") and (reader.get("age_s") or 0) < STALE_S
             up.add_metric([reader["reader"]], float(alive and reader["state"] == "running"))
         return [
             restarts,
             up,
+            lost,
             GaugeMetricFamily("ingest_ready", "1 while the door is open.", value=float(status["ready"])),
             GaugeMetricFamily("ingest_spool_used_bytes", "Size of all segments.", value=spool["used_bytes"]),
             GaugeMetricFamily("ingest_spool_quota_bytes", "What they may grow to.", value=spool["quota_bytes"]),
             GaugeMetricFamily(
                 "ingest_quarantined_bytes", "Damaged bytes set aside, as found.", value=spool["quarantined_bytes"]
             ),
-            GaugeMetricFamily("ingest_dead_letters_bytes", "Size of dead letters.", value=status["dead_letters_bytes"]),
+            GaugeMetricFamily("ingest_quarantined_files", "Damaged places.", value=spool["quarantined_files"]),
+            GaugeMetricFamily(
+                "ingest_spool_missing_frames",
+                "Promised by watermarks, and not on disk when their incarnation was ended.",
+                value=spool["missing_frames"],
+            ),
+            *_dead_letters(status["dead_letters"]),
         ]
+
+
+def _dead_letters(dead: dict[str, Any]) -> list[Metric]:
+    letters = GaugeMetricFamily(
+        "ingest_dead_letters", "Dead letters kept, neither replayed nor dropped.", labels=["reason"]
+    )
+    sizes = GaugeMetricFamily("ingest_dead_letters_bytes", "Size of those letters.", labels=["reason"])
+    for reason, count in dead["by_reason"].items():
+        letters.add_metric([reason], count["letters"])
+        sizes.add_metric([reason], count["size_bytes"])
+    unkept = CounterMetricFamily(
+        "ingest_dead_letters_unkept", "Dead letters past the quota, ever: counted, not kept.", labels=["reason"]
+    )
+    for reason, number in dead["unkept"].items():
+        unkept.add_metric([reason], number)
+    return [
+        letters,
+        sizes,
+        unkept,
+        GaugeMetricFamily("ingest_dead_letters_damaged_lines", "Lines that are none.", value=dead["damaged_lines"]),
+        GaugeMetricFamily("ingest_dead_letters_used_bytes", "Size of their files.", value=dead["used_bytes"]),
+        GaugeMetricFamily("ingest_dead_letters_quota_bytes", "What they may grow to.", value=dead["quota_bytes"]),
+    ]
 
 
 @web.middleware
@@ -179,11 +255,3 @@ def version() -> str:
         return importlib.metadata.version("streamverse-ingest")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
-
-
-def directory_bytes(path: Path) -> int:
-    """Size of the files directly in a directory; 0 when it is not there."""
-    try:
-        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-    except FileNotFoundError:
-        return 0

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client.multiprocess import mark_process_dead
 
+from gateway import ended_metrics
+from gateway.adopted import AdoptedProcess
 from gateway.role import Orders
 from storage.backoff import delay_s
 
 log: Any = structlog.get_logger()
 
-STOP_TIMEOUT_S = 15.0
 STEADY_S = 30.0
 """A child that lived this long had no trouble starting; the next delay is short again."""
 
@@ -37,8 +37,14 @@ class Child:
         self._orders = orders
         self._metrics_dir = metrics_dir
         self._before = before
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | AdoptedProcess | None = None
         self._stopping = False
+
+    def adopt(self, pid: int, restarts: int) -> None:
+        """Fill the place with a process that runs already; before `run`."""
+        self._process = AdoptedProcess(pid)
+        self.restarts = restarts
+        self.ready.set()
 
     @property
     def pid(self) -> int | None:
@@ -48,36 +54,44 @@ class Child:
         """Keep the place filled until `stop`."""
         attempt = 0
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._stopping:
             started_s = loop.time()
             try:
-                await self._before()
-                code: int | str = await self._live()
+                if isinstance(self._process, AdoptedProcess):
+                    code: int | str = await self._ended(self._process)
+                    self._process = None
+                else:
+                    await self._before()
+                    code = await self._live()
             except OSError as error:  # no process, no descriptor, no memory to be had now; the others live on
                 code = str(error)
             self.ready.clear()
-            if self._stopping:
-                return
-            self.restarts += 1
-            attempt = 0 if loop.time() - started_s >= STEADY_S else attempt + 1
-            pause_s = min(delay_s(attempt, random.random), 5.0)
-            log.error("child_died", child=self.role, index=self.index, code=code, pause_s=round(pause_s, 2))
-            await asyncio.sleep(pause_s)
+            if not self._stopping:
+                self.restarts += 1
+                attempt = 0 if loop.time() - started_s >= STEADY_S else attempt + 1
+                pause_s = min(delay_s(attempt, random.random), 5.0)
+                log.error("child_died", child=self.role, index=self.index, code=code, pause_s=round(pause_s, 2))
+                await asyncio.sleep(pause_s)
 
-    async def stop(self) -> None:
-        """SIGTERM, a bounded wait, SIGKILL."""
+    async def stop(self, number: signal.Signals, kill_at_s: float, insist_at_s: float | None = None) -> None:
+        """Ask it to go by this signal, again at `insist_at_s`; kill it at `kill_at_s`. By the event loop's clock."""
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
             return
-        process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            log.error("child_killed", child=self.role, index=self.index, pid=process.pid)
-            process.kill()
-            await process.wait()
+        process.send_signal(number)
+        for until_s in (kill_at_s if insist_at_s is None else insist_at_s, kill_at_s):
+            try:
+                async with asyncio.timeout_at(until_s):
+                    await process.wait()
+            except TimeoutError:
+                if until_s != kill_at_s:
+                    process.send_signal(number)
+            else:
+                return
+        log.error("child_killed", child=self.role, index=self.index, pid=process.pid)
+        process.kill()
+        await process.wait()
 
     async def _live(self) -> int:
         orders = self._orders()
@@ -108,7 +122,9 @@ class Child:
                     log.info("child_ready", child=self.role, index=self.index, pid=process.pid)
         except (ConnectionError, ValueError):  # it died before it read its orders
             pass
+        return await self._ended(process)
+
+    async def _ended(self, process: asyncio.subprocess.Process | AdoptedProcess) -> int:
         code = await process.wait()
-        # its counters stay in the sum; what it said of the moment (up, lag, in flight) is true no more
-        mark_process_dead(process.pid, str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        ended_metrics.take_over(self._metrics_dir, process.pid)
         return code

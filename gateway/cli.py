@@ -1,43 +1,43 @@
 """The command line, `streamverse-ingest`. Every error a user can cause ends in one clear line and exit code 1 or 2."""
 
 import asyncio
+import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
 
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError
 from gateway import logs
+from gateway.command import (
+    Failed,
+    config_option,
+    data_dir_option,
+    data_of,
+    given,
+    loaded,
+    postgres_url,
+    redis_url,
+    settings_of,
+)
+from gateway.counters_group import counters
+from gateway.dead_letter_commands import dead_letters
 from gateway.layout import DataDir, DataDirBusy
+from gateway.spool_group import spool
 
 PROGRAM = "streamverse-ingest"
 
 
-class Failed(click.ClickException):
-    """Said on standard error; exit code 1."""
-
-
-def settings_of(config: Path | None, **arguments: Any) -> Settings:
-    """As config.settings.load; `gateway.toml` in the working directory is read when no file is named."""
-    default = Path("gateway.toml")
-    try:
-        return load(config or (default if default.exists() else None), **arguments)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from error
-
-
-config_option = click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings; default gateway.toml if it is there."
-)
-data_dir_option = click.option("--data-dir", type=click.Path(file_okay=False), help="The gateway's directory.")
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name=PROGRAM)
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """StreamVerse Ingest: a durable telemetry gateway for video players."""
+    if context.invoked_subcommand != "serve":  # what a command prints is for machines, too: no log among it
+        logs.configure("command", "warning")
 
 
 @main.command()
@@ -47,6 +47,7 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="For players. Default 8080; 0: any free one.")
 @click.option("--admin-port", type=click.IntRange(0, 65535), help="For engineers and Prometheus. Default 9090.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Collector processes.")
+@click.option("--check", is_flag=True, help="Read the settings, load the code, and end.")
 def serve(
     embedded: bool,
     data_dir: str | None,
@@ -54,23 +55,37 @@ def serve(
     port: int | None,
     admin_port: int | None,
     workers: int | None,
+    check: bool,
 ) -> None:
-    """Run the gateway until SIGTERM or Ctrl-C."""
+    """Run the gateway until SIGTERM or Ctrl-C. SIGHUP restarts it rolling, see `restart`."""
+    from gateway import handover
     from gateway.embedded.server import EmbeddedServerError
     from gateway.supervisor import Supervisor
     from storage.postgres.migration import MigrationError
 
-    arguments: dict[str, Any] = {"http": _given(port=port), "admin": _given(port=admin_port)}
-    settings = settings_of(config, **arguments, **_given(data_dir=data_dir, workers=workers))
-    data = DataDir(Path(settings.data_dir))
+    arguments: dict[str, Any] = {"http": given(port=port), "admin": given(port=admin_port)}
+    arguments |= given(data_dir=data_dir, workers=workers)
 
-    async def run() -> None:
-        await Supervisor(settings, data, embedded=embedded).run()
+    def reload() -> Settings:
+        return loaded(config, **arguments)
 
     try:
+        settings = reload()
         logs.configure("supervisor", settings.log.level)
-        data.make()
-        data.lock()
+        if check:
+            import_module("gateway.loaded")
+            return
+        for number in (signal.SIGHUP, signal.SIGUSR2):  # who asks too early asks in vain
+            signal.signal(number, signal.SIG_IGN)
+        inherited = handover.received()
+        data = DataDir(Path(settings.data_dir).absolute())
+        if inherited is None:
+            data.make()
+        lock = data.lock() if inherited is None else inherited.lock
+
+        async def run() -> None:
+            await Supervisor(settings, data, lock, embedded=embedded, reload=reload, inherited=inherited).run()
+
         uvloop.run(run())
     except (SettingsError, ValueError) as error:
         raise click.UsageError(str(error)) from error
@@ -78,23 +93,20 @@ def serve(
         raise Failed(str(error)) from error
 
 
-def _given(**arguments: Any) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}
+@main.command()
+@data_dir_option
+@config_option
+@click.option("--supervisor", is_flag=True, help="Replace the supervising process, too.")
+def restart(data_dir: str | None, config: Path | None, supervisor: bool) -> None:
+    """Replace the processes of a running gateway, one after the other, by new ones with the code and the settings of
+    now. No request is lost: a new process is ready before the old one closes.
+    """
+    from gateway import restart_command
 
-
-def postgres_url(settings: Settings) -> str:
-    """Of the running gateway in the data directory, else of the settings. Raises Failed."""
-    running = DataDir(Path(settings.data_dir)).endpoints_of_running()
-    url = settings.postgres.url or (running or {}).get("postgres", "")
-    if not url:
-        raise Failed(f"no gateway is running in {settings.data_dir}, and INGEST_POSTGRES_URL is not set")
-    return url
-
-
-def redis_url(settings: Settings) -> str:
-    """As `postgres_url`, for Redis; empty when there is none."""
-    running = DataDir(Path(settings.data_dir)).endpoints_of_running()
-    return settings.redis.url or (running or {}).get("redis", "")
+    try:
+        restart_command.restart(data_of(config, data_dir), click.echo, with_supervisor=supervisor)
+    except restart_command.NotRestarted as error:
+        raise Failed(str(error)) from error
 
 
 @main.group()
@@ -107,7 +119,7 @@ def _migrating(config: Path | None, data_dir: str | None, work: Any) -> None:
 
     from storage.postgres.migration import MigrationError
 
-    settings = settings_of(config, **_given(data_dir=data_dir))
+    settings = settings_of(config, **given(data_dir=data_dir))
     url = postgres_url(settings)
 
     async def run() -> None:
@@ -119,7 +131,14 @@ def _migrating(config: Path | None, data_dir: str | None, work: Any) -> None:
 
     try:
         asyncio.run(run())
-    except (MigrationError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        MigrationError,
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         raise Failed(str(error) or type(error).__name__) from error
 
 
@@ -191,49 +210,9 @@ def migrate_force(config: Path | None, data_dir: str | None, version: int) -> No
     _migrating(config, data_dir, work)
 
 
-@main.group()
-def spool() -> None:
-    """The durable log in the data directory. Reads only."""
-
-
-def _spooled(config: Path | None, data_dir: str | None) -> DataDir:
-    """The data directory. Raises Failed when there is no spool in it."""
-    data = DataDir(Path(settings_of(config, **_given(data_dir=data_dir)).data_dir))
-    if not data.spool.is_dir():
-        raise Failed(f"no spool in {data.root}")
-    return data
-
-
-@spool.command("status")
-@config_option
-@data_dir_option
-def spool_status(config: Path | None, data_dir: str | None) -> None:
-    """Incarnations, what they hold, and how far each reader is."""
-    from gateway import spool_commands
-
-    spool_commands.status(_spooled(config, data_dir), click.echo)
-
-
-@spool.command("verify")
-@config_option
-@data_dir_option
-def spool_verify(config: Path | None, data_dir: str | None) -> None:
-    """Check every frame; exit code 1 when one is damaged."""
-    from gateway import spool_commands
-
-    sys.exit(0 if spool_commands.verify(_spooled(config, data_dir), click.echo) else 1)
-
-
-@spool.command("dump")
-@config_option
-@data_dir_option
-@click.option("--incarnation", help="Only this one (its first digits are enough).")
-@click.option("--limit", type=click.IntRange(1), help="At most so many frames.")
-def spool_dump(config: Path | None, data_dir: str | None, incarnation: str | None, limit: int | None) -> None:
-    """Frames and their events, a JSON object a line."""
-    from gateway import spool_commands
-
-    spool_commands.dump(_spooled(config, data_dir), click.echo, incarnation or "", limit)
+main.add_command(spool)
+main.add_command(dead_letters)
+main.add_command(counters)
 
 
 @main.command()
@@ -244,10 +223,11 @@ def verify(config: Path | None, data_dir: str | None, as_json: bool) -> None:
     """Compare spool, positions, tables and counters; exit code 1 when they differ, naming what."""
     from gateway import report, verifying
 
-    settings = settings_of(config, **_given(data_dir=data_dir))
+    settings = settings_of(config, **given(data_dir=data_dir))
     data = DataDir(Path(settings.data_dir))
     try:
-        found = asyncio.run(verifying.verify(data, postgres_url(settings), redis_url(settings)))
+        urls = postgres_url(settings), redis_url(settings)
+        found = asyncio.run(verifying.verify(data, *urls, settings.redis.view_memory_s))
     except verifying.CannotVerify as error:
         raise Failed(str(error)) from error
     click.echo(report.as_json(found) if as_json else report.as_text(found))

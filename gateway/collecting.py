@@ -13,9 +13,15 @@ import structlog
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import Settings, SpoolSettings
 from gateway import door_status
+from gateway.deadline import Deadlines
 from gateway.layout import DataDir
+from gateway.listening import BACKLOG
+from gateway.notice import Notice
 from ingest.clock import SystemClock
-from ingest.collector import Collector
+from ingest.entrance import Entrance
+from ingest.general import General
+from ingest.intake import Intake
+from ingest.pressure import Pressure
 from ingest.spool.appender import Appender
 from ingest.spool.disk import FileDisk
 from ingest.spool.retention import used_bytes
@@ -24,9 +30,6 @@ log: Any = structlog.get_logger()
 
 FLUSH_INTERVAL_S = 0.25
 PRESSURE_INTERVAL_S = 1.0
-DRAIN_TIMEOUT_S = 10.0
-"""How long requests in flight may take after a SIGTERM."""
-BACKLOG = 4096
 SWITCH_INTERVAL_S = 0.001
 """How long the commit thread may wait for the interpreter while requests are decoded: part of every answer's time."""
 OPEN_SHARE = 0.25
@@ -38,12 +41,11 @@ def segment_size_bytes(settings: Settings) -> int:
     return min(SEGMENT_SIZE_BYTES, max(1, int(settings.spool.quota_bytes * OPEN_SHARE) // settings.workers))
 
 
-def spool_is_full(spool: Path, disk: FileDisk, settings: SpoolSettings) -> bool:
-    """At its high mark, or the disk at its reserve."""
+def spool_excess_bytes(spool: Path, disk: FileDisk, settings: SpoolSettings) -> int:
+    """How much too much there is: beyond the high mark, or of the disk's reserve; negative is room. Raises OSError."""
     free = os.statvfs(spool)
-    free_bytes = free.f_bavail * free.f_frsize
-    mark_bytes = settings.quota_bytes * settings.high_mark
-    return used_bytes(disk, spool) >= mark_bytes or free_bytes <= settings.disk_reserve_bytes
+    lacking_bytes = settings.disk_reserve_bytes - free.f_bavail * free.f_frsize
+    return max(used_bytes(disk, spool) - int(settings.quota_bytes * settings.high_mark), lacking_bytes)
 
 
 async def run(
@@ -51,10 +53,10 @@ async def run(
     data: DataDir,
     index: int,
     listening: Sequence[socket.socket],
-    stop: asyncio.Event,
+    notice: Notice,
     ready: Callable[[], None],
 ) -> None:
-    """Until `stop`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
+    """Until `notice`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     disk, clock = FileDisk(), SystemClock()
     appender = Appender(data.spool, disk, clock, settings.spool, segment_size_bytes=segment_size_bytes(settings))
@@ -62,8 +64,8 @@ async def run(
         appender.start()
     except OSError as error:  # the door opens all the same, answers 503, and the appender tries again
         log.error("spool_open_failed", error=str(error))
-    collector = Collector(settings, appender, clock)
-    admission, tally = collector.admission, collector.tally
+    intake = Intake(settings, appender, clock)
+    admission, tally = intake.admission, intake.tally
 
     async def flush() -> None:
         while True:
@@ -71,34 +73,53 @@ async def run(
             tally.flush(admission.inflight_bytes)
 
     async def watch_pressure() -> None:
+        pressure = Pressure()
         while True:
             try:
-                full = await asyncio.to_thread(spool_is_full, data.spool, disk, settings.spool)
+                excess_bytes = await asyncio.to_thread(spool_excess_bytes, data.spool, disk, settings.spool)
             except OSError as error:  # no descriptors left, say: what was true a second ago is the best there is
                 log.error("spool_not_measured", error=str(error))
-                full = admission.spool_full
+            else:
+                pressure.look(clock.monotonic_s(), excess_bytes)
+            full = pressure.full
             if full != admission.spool_full:
                 log.warning("spool_full" if full else "spool_has_room")
-            admission.spool_full = full
-            door_status.write(data.run, index, writable=appender.writable, spool_full=full)
+            admission.spool_full, admission.room_in_s = full, pressure.room_in_s
+            if not notice.replaced.is_set():  # else it is the successor's to say
+                door_status.write(data.run, index, writable=appender.writable, spool_full=full)
             await asyncio.sleep(PRESSURE_INTERVAL_S)
+
+    async def drain(entrance: Entrance) -> None:
+        """A collector that was replaced has time; when then the gateway ends, it has no more than any other."""
+        within_s, shutdown = Deadlines.of(settings.shutdown).requests_s, settings.shutdown
+        if not notice.terminated.is_set():
+            patiently = asyncio.ensure_future(
+                entrance.drain(shutdown.restart_grace_s, shutdown.restart_grace_s + within_s)
+            )
+            hurried = asyncio.ensure_future(notice.terminated.wait())
+            await asyncio.wait([patiently, hurried], return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            if patiently.done():
+                patiently.result()
+                return
+            patiently.cancel()
+        await entrance.drain(shutdown.keepalive_grace_s, within_s)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        protocols = collector.protocol_factory()
-        servers = [await loop.create_server(protocols, sock=sock, backlog=BACKLOG) for sock in listening]
+        servers = [await loop.create_server(entrance, sock=sock, backlog=BACKLOG) for sock in listening]
         ready()
-        await stop.wait()
-        log.info("draining")
-        admission.draining = True
+        await notice.given.wait()
+        log.info("draining", replaced=notice.replaced.is_set())
         for server in servers:
             server.close()
-        protocols.pre_shutdown()
-        await protocols.shutdown(DRAIN_TIMEOUT_S)
+        await drain(entrance)
         appender.close()
 
+    entrance = Entrance(intake, settings.http, General(intake, settings.http).protocol_factory())
     async with asyncio.TaskGroup() as running:
         background = [running.create_task(flush()), running.create_task(watch_pressure())]
+        background.append(running.create_task(entrance.run()))
         committing = running.create_task(appender.run())
         await serve()
         await committing

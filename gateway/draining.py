@@ -1,24 +1,37 @@
 """Composition of the reader processes: a sink at the end of a drain."""
 
 import asyncio
+import os
+import random
 from collections.abc import Callable
+from typing import Any
+
+import structlog
 
 from config.settings import Settings
 from gateway.layout import DataDir
+from gateway.notice import Notice
 from ingest.clock import SystemClock
-from ingest.spool.disk import FileDisk
-from storage import drain
+from ingest.spool.disk import FileDisk, lock
+from storage import drain, reader_status
+
+log: Any = structlog.get_logger()
+
+REBUILD_PAUSE_S = 15.0
+"""Before each look, and twice that at most: longer than a reader takes to open rebuilt counters (ten seconds)."""
+TURN_PATIENCE_S = 30.0
+"""How long a drain waits for the one it replaces; past it the two are told apart by their positions, as ever."""
+TURN_POLL_S = 0.02
 
 
-async def run_postgres(
-    settings: Settings, data: DataDir, url: str, stop: asyncio.Event, ready: Callable[[], None]
-) -> None:
-    """The store's drain, until `stop`."""
+async def run_postgres(settings: Settings, data: DataDir, url: str, notice: Notice, ready: Callable[[], None]) -> None:
+    """The store's drain, until `notice`."""
     from storage.postgres.writer import PostgresSink
 
     disk, clock = FileDisk(), SystemClock()
     sink = PostgresSink(url, data.root, settings.postgres, settings.door, settings.dead_letters, clock, disk)
     ready()
+    await turn(data, sink.reader, notice)
     await drain.run(
         sink,
         data.root,
@@ -26,26 +39,74 @@ async def run_postgres(
         batch_interval_ms=settings.postgres.batch_interval_ms,
         clock=clock,
         disk=disk,
-        stop=stop,
+        stop=notice.given,
+        finishing=notice.may_finish,
     )
 
 
 async def run_redis(
-    settings: Settings, data: DataDir, url: str, stop: asyncio.Event, ready: Callable[[], None]
+    settings: Settings, data: DataDir, postgres_url: str, url: str, notice: Notice, ready: Callable[[], None]
 ) -> None:
-    """The derivable readers, until `stop`."""
+    """The derivable readers, until `notice`."""
     from storage.redis.counters import Counters
 
     disk, clock = FileDisk(), SystemClock()
     sink = Counters(url, settings.redis, data.root, disk, clock)
     ready()
-    await drain.run(
-        sink,
-        data.root,
-        batch_max_bytes=settings.redis.batch_max_bytes,
-        batch_interval_ms=settings.redis.batch_interval_ms,
-        clock=clock,
-        disk=disk,
-        stop=stop,
-        derivable=True,
-    )
+    await turn(data, sink.reader, notice)
+    async with asyncio.TaskGroup() as running:
+        if settings.redis.rebuild_automatically:
+            rebuilding = running.create_task(rebuild_when_needed(settings, data, postgres_url, url))
+            running.create_task(_cancelled_with(rebuilding, notice.given))
+        running.create_task(
+            drain.run(
+                sink,
+                data.root,
+                batch_max_bytes=settings.redis.batch_max_bytes,
+                batch_interval_ms=settings.redis.batch_interval_ms,
+                clock=clock,
+                disk=disk,
+                stop=notice.given,
+                finishing=notice.may_finish,
+                derivable=True,
+            )
+        )
+
+
+async def rebuild_when_needed(settings: Settings, data: DataDir, postgres_url: str, url: str) -> None:
+    """`counters rebuild` whenever the reader of this process says so. For ever."""
+    from gateway import counters_commands
+
+    def told(line: str) -> None:
+        log.info("counters_rebuilding", progress=line)
+
+    while True:
+        # several nodes may find the same loss at once, and whoever begins last wins
+        await asyncio.sleep(REBUILD_PAUSE_S * (1 + random.random()))
+        status = reader_status.read(data.root, "redis")
+        if status is None or status.pid != os.getpid() or status.state != "rebuild_needed":
+            continue
+        try:
+            done = await counters_commands.rebuild(data, settings, postgres_url, url, told)
+        except counters_commands.CannotRebuild as error:
+            log.error("counters_not_rebuilt", error=str(error))
+        else:
+            log.info("counters_rebuilt", views=done.views, plays=done.plays)
+
+
+async def _cancelled_with(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    await stop.wait()
+    task.cancel()
+
+
+async def turn(data: DataDir, reader: str, notice: Notice, patience_s: float = TURN_PATIENCE_S) -> None:
+    """Wait until this process is the only drain of `reader` here, so that one that is replaced writes to its end.
+
+    Not for ever: one that hangs is left to the fence around its positions. The lock is let go by the process's end.
+    """
+    until_s = asyncio.get_running_loop().time() + patience_s
+    while lock(data.run / f"{reader}.lock") is None and not notice.given.is_set():
+        if asyncio.get_running_loop().time() >= until_s:
+            log.warning("drain_not_alone", reader=reader)
+            return
+        await asyncio.sleep(TURN_POLL_S)

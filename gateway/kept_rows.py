@@ -1,13 +1,12 @@
 """For `verify`: what the spool says at the store's positions, and the rows below them that it still keeps."""
 
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
 from gateway.layout import DataDir
 from gateway.report import Report
-from gateway.spool_commands import frames, segments
+from gateway.spool_commands import Wrong, frames, segments
 from ingest import tuple as copy_tuple
 from ingest.batch import KIND_PLAYBACK
 from ingest.spool.disk import FileDisk
@@ -16,7 +15,7 @@ from ingest.spool.frame import Frame
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Reader, SegmentsGone
 from ingest.spool.recovery import incarnations
-from storage import dead_letter
+from storage.dead_letter.box import dead_identities
 from storage.postgres.audit import StoredPosition
 from storage.redis.sign import Gathering
 
@@ -29,7 +28,7 @@ class Kept:
         self._disk = FileDisk()
         self._read: dict[str, int] = {}
         """Incarnation → the position up to which its rows were given to the store."""
-        self._dead = {copy_tuple.event_key(b64decode(letter.tuple)) for letter in dead_letter.read(data.root)}
+        self._dead = dead_identities(self._disk, data.root)
         self.whole = True
         """Whether every row the store was ever given is still here; known after `load` or `views`."""
         self.rows: dict[bytes, set[int]] = {}
@@ -74,31 +73,32 @@ class Kept:
 
         A repaired time holds for every row that was sent under the raw one, also by a clock that was right again.
         """
-        for frame in self._frames():
-            for row in frame.tuples():
-                self._add(row, repairs)
+        for name, frame in self._frames():
+            for index, row in enumerate(frame.tuples()):
+                if (name, frame.sequence, index) not in self._dead:
+                    self._add(row, repairs)
 
     def views(self) -> dict[tuple[str, int], int]:
         """(content, hour since 1970) → views of all rows, also of those that the store did not take: Redis's rule."""
         gathering = Gathering(0, 0)
-        for frame in self._frames():
+        for _, frame in self._frames():
             gathering.add(frame)
             gathering.sessions.clear()
             gathering.ids.clear()
             gathering.single.clear()
         return Counter((str(UUID(bytes=key[16:])), hour) for key, hour in gathering.views.items())
 
-    def _frames(self) -> Iterator[Frame]:
-        """Frames of rows below the store's positions; behind the last one `whole` is settled."""
+    def _frames(self) -> Iterator[tuple[str, Frame]]:
+        """Incarnation and frame of rows below the store's positions; behind the last one `whole` is settled."""
         for name, until in self._read.items():
             first = None
             for path in segments(self._data, name):
                 for _, found in frames(path):
-                    if isinstance(found, str):
+                    if isinstance(found, Wrong):
                         continue
                     first = found.sequence if first is None else first
                     if found.sequence < until and found.kind == KIND_PLAYBACK:
-                        yield found
+                        yield name, found
             if first != 0 and until:
                 self.whole = False
 
@@ -106,9 +106,7 @@ class Kept:
         settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
         if settled_us is not None:
             row = copy_tuple.with_occurred_at(row, settled_us)
-        key = copy_tuple.event_key(row)
-        if key not in self._dead:
-            self.rows.setdefault(key, set()).add(copy_tuple.row_hash(row))
+        self.rows.setdefault(copy_tuple.event_key(row), set()).add(copy_tuple.row_hash(row))
 
     def _state(self, name: str, sequence: int, report: Report) -> State | None:
         """The spool's state at a position; its frames above it are counted."""

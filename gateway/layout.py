@@ -65,7 +65,7 @@ class DataDir:
         self.endpoints.unlink(missing_ok=True)
         self.metrics.mkdir(exist_ok=True)
         for path in [*self.run.glob("*.json"), *self.run.glob("*.draft"), *self.metrics.glob("*.db")]:
-            path.unlink()
+            path.unlink(missing_ok=True)  # what a killed supervisor left behind may still rename its own
 
     def publish(self, endpoints: dict[str, str]) -> None:
         """Write endpoints.json, whole or not at all. It holds the stores' passwords, so it is for its owner alone."""
@@ -84,6 +84,20 @@ class DataDir:
             return msgspec.json.decode(self.endpoints.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return None
+
+    def pid_of_running(self) -> int | None:
+        """Of the supervisor at work here, and of nobody else: a pid file outlives a kill, and its number is given
+        again. None when there is none, or it is only just starting.
+        """
+        try:
+            pid = int((self.run / "pid").read_text("ascii"))
+            lock = (self.root / "lock").stat()
+            held = self._held() and any(
+                os.path.samestat(lock, open_file.stat()) for open_file in Path(f"/proc/{pid}/fd").iterdir()
+            )
+        except (OSError, ValueError):
+            return None
+        return pid if held else None
 
     def _held(self) -> bool:
         """Whether a process has the directory's lock. Looks by a shared lock, which two lookers may have at once."""

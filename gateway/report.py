@@ -14,7 +14,7 @@ class Difference(Struct, frozen=True):
     """One thing that does not agree."""
 
     what: str
-    """equation · month · row_missing · row_altered · row_doubled · row_unknown · views · position · ending"""
+    """equation · month · row_missing · row_altered · row_doubled · row_unknown · views · position · ending · missing"""
     where: str
     detail: str
 

@@ -3,7 +3,6 @@
 Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis).
 """
 
-import asyncio
 import ctypes
 import gc
 import os
@@ -21,6 +20,8 @@ from msgspec import Struct
 from config.settings import Settings
 from gateway import logs
 from gateway.layout import DataDir
+from gateway.notice import Notice
+from ingest.core import chosen
 
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
@@ -87,26 +88,27 @@ def die_with_parent(parent_pid: int) -> None:
         raise SystemExit("the supervisor is gone")
 
 
-async def collect(orders: Orders, stop: asyncio.Event) -> None:
+async def collect(orders: Orders, notice: Notice) -> None:
     """The collector's composition."""
     from gateway.collecting import run
 
     listening = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
-    await run(orders.settings, DataDir(Path(orders.data_dir)), orders.index, listening, stop, ready)
+    await run(orders.settings, DataDir(Path(orders.data_dir)), orders.index, listening, notice, ready)
 
 
-async def drain_postgres(orders: Orders, stop: asyncio.Event) -> None:
+async def drain_postgres(orders: Orders, notice: Notice) -> None:
     """The store's drain."""
     from gateway.draining import run_postgres
 
-    await run_postgres(orders.settings, DataDir(Path(orders.data_dir)), orders.postgres_url, stop, ready)
+    await run_postgres(orders.settings, DataDir(Path(orders.data_dir)), orders.postgres_url, notice, ready)
 
 
-async def read(orders: Orders, stop: asyncio.Event) -> None:
+async def read(orders: Orders, notice: Notice) -> None:
     """The derivable readers."""
     from gateway.draining import run_redis
 
-    await run_redis(orders.settings, DataDir(Path(orders.data_dir)), orders.redis_url, stop, ready)
+    urls = orders.postgres_url, orders.redis_url
+    await run_redis(orders.settings, DataDir(Path(orders.data_dir)), *urls, notice, ready)
 
 
 ROLES = {"collector": collect, "postgres_drain": drain_postgres, "readers": read}
@@ -121,11 +123,9 @@ def ready() -> None:
 
 
 async def main(orders: Orders) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await ROLES[orders.role](orders, stop)
+    notice = Notice()
+    notice.listen(orders.parent_pid)
+    await ROLES[orders.role](orders, notice)
 
 
 if __name__ == "__main__":
@@ -136,6 +136,8 @@ if __name__ == "__main__":
     logs.configure(given.role, given.settings.log.level)
     raise_descriptor_limit()
     reserve_metrics()
+    chosen.choose(given.settings.core)
+    structlog.get_logger().info("started", core=chosen.name)
     try:
         uvloop.run(main(given))
     except Exception:  # noqa: BLE001  our own bug: told in the log as everything else, then the supervisor starts this role again

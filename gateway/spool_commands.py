@@ -3,21 +3,23 @@
 import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from gateway.layout import DataDir
 from ingest import tuple as copy_tuple
-from ingest.batch import KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.batch import FLAGS, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL, KINDS
 from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
-from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, read_ending
+from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, NewerEnding, read_ending
 from ingest.spool.frame import Frame
+from ingest.spool.quarantine import held
 from ingest.spool.recovery import incarnations, watermark_of
+from ingest.spool.shortfall import noted
 
 Echo = Callable[[str], Any]
-KINDS = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
+KIND_NAMES = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
 
 
 def segments(data: DataDir, incarnation: str = "") -> Iterator[Path]:
@@ -31,7 +33,14 @@ def segments(data: DataDir, incarnation: str = "") -> Iterator[Path]:
                 yield data.spool / name / file
 
 
-def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
+class Wrong(NamedTuple):
+    """What cannot be read."""
+
+    kind: Literal["damaged", "newer"]
+    detail: str
+
+
+def frames(path: Path) -> Iterator[tuple[int, Frame | Wrong]]:
     """Offset and frame, or what is wrong there. A torn tail of an open segment is not wrong: it is being written."""
     seed = frame.seed_of(path.parent.name)
     content = b""
@@ -45,8 +54,11 @@ def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
         return
     try:
         _, at = segment.decode(content)
-    except (segment.TornSegment, segment.UnknownVersion) as error:
-        yield 0, f"header: {error}"
+    except segment.UnknownVersion as error:
+        yield 0, Wrong("newer", str(error))
+        return
+    except segment.TornSegment as error:
+        yield 0, Wrong("damaged", f"header: {error}")
         at = 0
     while at < len(content):
         try:
@@ -55,7 +67,7 @@ def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
             following = frame.find_next(content, (at + 8) // 8 * 8, seed)
             if following is None and path.suffix == segment.OPEN:
                 return
-            yield at, f"{error} ({(following or len(content)) - at} bytes)"
+            yield at, Wrong("damaged", f"{error} ({(following or len(content)) - at} bytes)")
             if following is None:
                 return
             at = following
@@ -65,47 +77,64 @@ def frames(path: Path) -> Iterator[tuple[int, Frame | str]]:
 
 
 def schema_ids(data: DataDir) -> frozenset[int]:
-    """Schema ids of the frames in the spool."""
-    return frozenset(found.schema for path in segments(data) for _, found in frames(path) if not isinstance(found, str))
+    """Schema ids of the frames in the spool; a segment that a newer gateway wrote may hold any."""
+    ids: set[int] = set()
+    for path in segments(data):
+        for _, found in frames(path):
+            if isinstance(found, Frame):
+                ids.add(found.schema)
+            elif found.kind == "newer":
+                ids.update(copy_tuple.SCHEMAS)
+    return frozenset(ids)
 
 
 def status(data: DataDir, echo: Echo) -> None:
-    """A line an incarnation, then a line a tombstone, then a line a reader; JSON."""
+    """A line an incarnation, then a line a tombstone, one about the quarantine, one an incarnation that ended short of
+    its watermark, a line a reader; JSON."""
     disk = FileDisk()
     for name in sorted(incarnations(disk, data.spool)):
         directory = data.spool / name
-        ending, damaged = _ending(disk, directory / ENDED)
+        ending, wrong = _ending(disk, directory / ENDED)
         files = [file for file in disk.list(directory) if segment.base_of(file) is not None]
         echo(
             _line(
                 incarnation=name,
-                state="damaged" if damaged else "ended" if ending else "open",
+                state=wrong.kind if wrong else "ended" if ending else "open",
                 segments=len(files),
                 size_bytes=sum(disk.size(directory / file) for file in files),
                 first_sequence=min((segment.base_of(file) or 0 for file in files), default=None),
                 sequence=ending.sequence if ending else None,
                 totals=ending.totals._asdict() if ending else None,
-                **damaged,
+                **_named(wrong),
             )
         )
     for name in disk.list(data.spool / TOMBSTONES):
-        ending, damaged = _ending(disk, data.spool / TOMBSTONES / name)
-        if damaged:
-            echo(_line(incarnation=name, state="damaged", **damaged))
+        ending, wrong = _ending(disk, data.spool / TOMBSTONES / name)
+        if wrong:
+            echo(_line(incarnation=name, state=wrong.kind, **_named(wrong)))
         if ending:
             echo(_line(incarnation=name, state="gone", sequence=ending.sequence, totals=ending.totals._asdict()))
+    quarantined = held(disk, data.quarantine)
+    if quarantined.files:
+        echo(_line(quarantined_files=quarantined.files, quarantined_bytes=quarantined.size_bytes))
+    for one in noted(disk, data.quarantine):
+        echo(_line(**one._asdict(), missing_frames=one.frames))
     for path in sorted(data.run.glob("*.json")):
         reader = orjson.loads(path.read_bytes())
         if "reader" in reader:  # doors tell about themselves beside them
             echo(_line(**{key: reader.get(key) for key in ("reader", "state", "reason", "lag_frames", "positions")}))
 
 
-def _ending(disk: FileDisk, path: Path) -> tuple[Ending | None, dict[str, str]]:
-    """What an ending says, or what is wrong with it as {"damaged": …}."""
+def _ending(disk: FileDisk, path: Path) -> tuple[Ending | None, Wrong | None]:
+    """What an ending says, or what is wrong with it."""
     try:
-        return read_ending(disk, path), {}
+        return read_ending(disk, path), None
     except DamagedEnding as error:
-        return None, {"damaged": str(error)}
+        return None, Wrong("newer" if isinstance(error, NewerEnding) else "damaged", str(error))
+
+
+def _named(wrong: Wrong | None) -> dict[str, str]:
+    return {wrong.kind: wrong.detail} if wrong else {}
 
 
 def verify(data: DataDir, echo: Echo) -> bool:
@@ -114,9 +143,9 @@ def verify(data: DataDir, echo: Echo) -> bool:
     disk = FileDisk()
     endings = [data.spool / name / ENDED for name in sorted(incarnations(disk, data.spool))]
     for path in [*endings, *(data.spool / TOMBSTONES / name for name in disk.list(data.spool / TOMBSTONES))]:
-        for wrong in _ending(disk, path)[1].values():
+        if (wrong := _ending(disk, path)[1]) is not None:
             damaged += 1
-            echo(f"damaged: {wrong}")
+            echo(f"{wrong.kind}: {wrong.detail}")
     for name in sorted(incarnations(disk, data.spool)):
         promised = _promised(disk, data.spool / name)
         expected: int | None = None
@@ -124,10 +153,13 @@ def verify(data: DataDir, echo: Echo) -> bool:
             expected = segment.base_of(path.name) if expected is None else expected  # what was before it is delivered
             for at, found in frames(path):
                 place = f"{path.relative_to(data.root)} at {at}"
-                if isinstance(found, str):
+                if isinstance(found, Wrong):
                     damaged += 1
-                    echo(f"damaged: {place}: {found}")
+                    echo(f"{found.kind}: {place}: {found.detail}")
                     continue
+                if found.schema not in copy_tuple.SCHEMAS or found.kind not in KINDS or found.flags not in FLAGS:
+                    damaged += 1
+                    echo(f"newer: {place}: kind {found.kind}, schema {found.schema}, flags {found.flags}")
                 whole += 1
                 if expected is not None and found.sequence != expected:
                     damaged += 1
@@ -160,11 +192,11 @@ def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None
             if left == 0:
                 return
             left -= 1
-            if isinstance(found, str):
-                echo(_line(segment=str(path.relative_to(data.spool)), offset=at, damaged=found))
+            if isinstance(found, Wrong):
+                echo(_line(segment=str(path.relative_to(data.spool)), offset=at, **_named(found)))
                 continue
-            head = found._asdict() | {"kind": KINDS.get(found.kind, found.kind), "totals": found.totals._asdict()}
-            for name in ("rows", "ends", "month_totals", "rejected_by_code"):
+            head = found._asdict() | {"kind": KIND_NAMES.get(found.kind, found.kind), "totals": found.totals._asdict()}
+            for name in ("rows", "ends_table", "month_totals", "rejected_by_code"):
                 head.pop(name)
             echo(_line(segment=str(path.relative_to(data.spool)), offset=at, **head, events=_events(found)))
 

@@ -9,6 +9,7 @@ from config.settings import Settings, SettingsError
 from gateway.embedded.postgres import EmbeddedPostgres
 from gateway.embedded.server import EmbeddedServerError
 from gateway.embedded.valkey import EmbeddedValkey
+from gateway.handover import RunningServer
 from gateway.layout import DataDir
 
 log: Any = structlog.get_logger()
@@ -28,18 +29,37 @@ class Stores:
         self.redis_known = asyncio.Event()
         """The readers can begin."""
         self._restarts = {"postgres": 0, "redis": 0}
-        if not embedded and not (self.postgres_url and self.redis_url):
-            raise SettingsError("set INGEST_POSTGRES_URL and INGEST_REDIS_URL, or start with --embedded")
+        if not embedded:
+            self.address(settings)
 
-    async def start(self) -> None:
-        """Start the embedded ones, beside each other."""
+    def address(self, settings: Settings) -> None:
+        """Take the URLs of those that are not ours. Raises SettingsError when one has none; then nothing is taken."""
+        if (self.postgres is None and not settings.postgres.url) or (self.redis is None and not settings.redis.url):
+            raise SettingsError("set INGEST_POSTGRES_URL and INGEST_REDIS_URL, or start with --embedded")
+        if self.postgres is None:
+            self.postgres_url = settings.postgres.url
+        if self.redis is None:
+            self.redis_url = settings.redis.url
+
+    async def start(
+        self, postgres_running: RunningServer | None = None, redis_running: RunningServer | None = None
+    ) -> None:
+        """Start the embedded ones, beside each other; those that run already are adopted. Raises
+        EmbeddedServerError.
+        """
 
         async def postgres() -> None:
-            if self.postgres is not None:
+            if self.postgres is not None and postgres_running is not None:
+                self.postgres_url = self.postgres.adopt(postgres_running.pid, postgres_running.port)
+                self._restarts["postgres"] = postgres_running.restarts
+            elif self.postgres is not None:
                 self.postgres_url = await self.postgres.start()
 
         async def redis() -> None:
-            if self.redis is not None:
+            if self.redis is not None and redis_running is not None:
+                self.redis_url = self.redis.adopt(redis_running.pid, redis_running.port)
+                self._restarts["redis"] = redis_running.restarts
+            elif self.redis is not None:
                 try:
                     self.redis_url = await self.redis.start()
                 except EmbeddedServerError as error:  # derivable: never stops the intake; `keep_alive` tries again
@@ -57,9 +77,27 @@ class Stores:
                     watching.create_task(self._keep(role, server))
             watching.create_task(asyncio.sleep(float("inf")))
 
-    async def stop(self) -> None:
-        """Stop the embedded ones cleanly."""
-        await asyncio.gather(*(server.stop() for server in (self.redis, self.postgres) if server is not None))
+    def running(self) -> tuple[RunningServer | None, RunningServer | None]:
+        """PostgreSQL and Redis, to be adopted; None: it is not ours, or was never started."""
+        found = [
+            RunningServer(server.pid or 0, server.port, self._restarts[role])
+            if server is not None and server.port is not None
+            else None
+            for role, server in (("postgres", self.postgres), ("redis", self.redis))
+        ]
+        return found[0], found[1]
+
+    def endpoints(self) -> dict[str, str]:
+        """Their part of endpoints.json; empty for one that could not be started yet."""
+        return {"postgres": self.postgres_url.rstrip("/"), "redis": self.redis_url.rstrip("/")}
+
+    def pids(self) -> list[int]:
+        """Of the embedded ones that run."""
+        return [server.pid for server in (self.redis, self.postgres) if server is not None and server.pid]
+
+    async def stop(self, timeout_s: float) -> None:
+        """Stop the embedded ones, cleanly if they can within `timeout_s`."""
+        await asyncio.gather(*(server.stop(timeout_s) for server in (self.redis, self.postgres) if server is not None))
 
     def processes(self) -> list[dict[str, Any]]:
         """Roles and pids of the embedded servers."""

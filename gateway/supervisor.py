@@ -2,144 +2,221 @@
 
 A collector that dies is started again and loses nothing that was acknowledged; a reader that dies goes on at its
 store's position; when the supervisor dies, its children and the embedded stores die with it.
+
+    SIGTERM, SIGINT   end (gateway.deadline says until when); a second one skips the delay before it
+    SIGHUP            replace the children, one after the other (gateway.restarting)
+    SIGUSR2           replace the supervisor, in this very process (gateway.handover), then the children
 """
 
 import asyncio
-import errno
 import os
 import signal
 import socket
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from config.limits import START_PATIENCE_S
 from config.settings import Settings, SettingsError
-from gateway import schema_upkeep, spool_upkeep
+from gateway import handover, schema_upkeep, spool_upkeep
 from gateway.admin import Admin
-from gateway.child import Before, Child
+from gateway.child import Child
+from gateway.deadline import Deadlines, exit_at_the_latest
+from gateway.handover import Handover
 from gateway.layout import DataDir
+from gateway.listening import address, listen_patiently
+from gateway.places import COLLECTOR, Places
+from gateway.published import Published, write_pid
+from gateway.restarting import Restarts
 from gateway.role import Orders
 from gateway.stores import Stores
 
 log: Any = structlog.get_logger()
 
-BACKLOG = 4096
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise SettingsError(f"{host}:{port}: {os.strerror(error.errno or 0)}") from error
-    sock.setblocking(False)
-    return sock
-
-
-async def listen_patiently(host: str, port: int, patience_s: float) -> socket.socket:
-    """As `listen`, waiting for the remains of a killed run to let the port go."""
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + patience_s
-    while True:
-        try:
-            return listen(host, port)
-        except SettingsError as error:
-            in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
-            if not in_use or loop.time() >= until_s:
-                raise
-            await asyncio.sleep(0.1)
-
-
-def address(sock: socket.socket) -> str:
-    """http://HOST:PORT as a client on this machine reaches it."""
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{host}:{port}"
+SIGNALS_SEEN_S = 0.01
+"""By then the event loop has told of every signal that came before they were held back."""
 
 
 class Supervisor:
     """One gateway. `run` returns when it was asked to stop and everything has ended."""
 
-    def __init__(self, settings: Settings, data: DataDir, *, embedded: bool) -> None:
-        """Raises SettingsError when a store has no address."""
+    def __init__(
+        self,
+        settings: Settings,
+        data: DataDir,
+        lock: int,
+        *,
+        embedded: bool,
+        reload: Callable[[], Settings],
+        inherited: Handover | None = None,
+    ) -> None:
+        """`lock` is the descriptor that holds `data`; `reload` reads the settings anew, and raises SettingsError;
+        `inherited` is what the supervisor before this one handed on. Raises SettingsError when a store has no address.
+        """
         self.settings = settings
         self.data = data
+        self.embedded = embedded
+        self.reload = reload
         self.stop = asyncio.Event()
         self.schema_prepared = asyncio.Event()
-        self.children: list[Child] = []
-        self._embedded = embedded
-        self._stores = Stores(settings, data, embedded=embedded)
+        self.places = Places(self._child)
+        self.stores = Stores(settings, data, embedded=embedded)
+        self._lock = lock
+        self._inherited = inherited
+        self._restarts = Restarts(self, inherited.restart if inherited else 0)
+        self._restarting: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._stores_started = asyncio.Event()
+        self._took_over = inherited is not None
+        self._handing_on: asyncio.Future[int] | None = None
+        """Its result is the number of the restart."""
+        self._terminal = sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def children(self) -> list[Child]:
+        return self.places.children
 
     async def run(self) -> None:
         """Raises SettingsError, DataDirBusy, EmbeddedServerError when it cannot start."""
+        self._listen_to_signals()
+        if self._inherited is None:
+            http, admin, patience_s = await self._begin()
+        else:
+            http, admin = (socket.socket(fileno=one) for one in (self._inherited.http, self._inherited.admin))
+            patience_s = 0.0
+            log.info("taken_over", children=len(self._inherited.children))
+        self._http = http
+        stopped = asyncio.create_task(self.stop.wait())
+        while True:
+            self._handing_on = asyncio.get_running_loop().create_future()
+            serving = asyncio.create_task(Admin(self).serve(admin.dup()))
+            work = asyncio.create_task(self._work(http, admin, patience_s))
+            try:
+                reasons: list[asyncio.Future[Any]] = [work, serving, stopped, self._handing_on]
+                await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not self._handing_on.done() or self.stop.is_set():
+                    await self._end(work, serving)
+            if self.stop.is_set() or not self._handing_on.done():
+                break
+            await self._become_next(self._handing_on.result(), work, serving, admin)
+        for task in (work, serving):
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def hand_on(self, number: int) -> None:
+        """Make way for the next supervisor, in restart `number`. Never returns."""
+        assert self._handing_on is not None
+        self._handing_on.set_result(number)
+        await asyncio.Future[None]()
+
+    async def _begin(self) -> tuple[socket.socket, socket.socket, float]:
+        """The sockets, and for how long, in seconds, the remains of an earlier run may be about."""
         unclean = (self.data.run / "pid").exists()
         self.data.clear_run()
-        (self.data.run / "pid").write_text(f"{os.getpid()}\n")
+        write_pid(self.data)
         patience_s = START_PATIENCE_S if unclean else 0.0
         try:
             http = await listen_patiently(self.settings.http.host, self.settings.http.port, patience_s)
             admin = await listen_patiently(self.settings.admin.host, self.settings.admin.port, patience_s)
         except SettingsError:
             if not unclean:  # nothing was begun, so the next start has nobody to wait for
-                (self.data.run / "pid").unlink()
+                (self.data.run / "pid").unlink(missing_ok=True)
             raise
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop.set)
-        work = asyncio.create_task(self._work(http, admin, patience_s))
-        stopped = asyncio.create_task(self.stop.wait())
-        try:
-            await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self.data.endpoints.unlink(missing_ok=True)
-            stopped.cancel()
-            log.info("stopping")
-            http.close()
-            await asyncio.gather(*(child.stop() for child in self.children if child.role == "collector"))
-            await asyncio.gather(*(child.stop() for child in self.children))
-            work.cancel()
-            results = await asyncio.gather(work, return_exceptions=True)
-            await self._stores.stop()
-            (self.data.run / "pid").unlink(missing_ok=True)
-            log.info("stopped")
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-                raise result
+        return http, admin, patience_s
 
     async def _work(self, http: socket.socket, admin_socket: socket.socket, patience_s: float) -> None:
-        await asyncio.gather(self._stores.start(), spool_upkeep.recover_all(self.data, patience_s))
-        if self._embedded:
-            await schema_upkeep.prepare(self._stores.postgres_url, self.settings, self.data)
-        self.children = self._make_children(http)
-        admin = Admin(self)
-        async with asyncio.TaskGroup() as running:
-            for child in self.children:
-                running.create_task(child.run())
-            running.create_task(self._stores.keep_alive())
-            running.create_task(
-                schema_upkeep.keep(lambda: self._stores.postgres_url, self.settings, self.data, self.schema_prepared)
-            )
-            running.create_task(spool_upkeep.keep(self.data, self.settings, admin.reader_statuses))
-            running.create_task(admin.serve(admin_socket))
-            for child in self.children:
-                await child.ready.wait()
-            self.data.publish(self.endpoints(http, admin_socket))
-            log.info("ready", http=address(http), admin=address(admin_socket))
+        inherited, self._inherited = self._inherited, None
+        starting = asyncio.ensure_future(self._start_stores(inherited))
+        try:
+            if inherited is None:
+                await spool_upkeep.recover_all(self.data, patience_s)
+            admin = Admin(self)
+            async with (
+                asyncio.TaskGroup() as running
+            ):  # the door waits for no store: an embedded one may have to recover
+                self.places.fill(running, self.settings.workers, inherited.children if inherited else ())
+                await starting
+                running.create_task(self.stores.keep_alive())
+                running.create_task(
+                    schema_upkeep.keep(
+                        lambda: self.stores.postgres_url, lambda: self.settings, self.data, self.schema_prepared
+                    )
+                )
+                running.create_task(spool_upkeep.keep(self.data, lambda: self.settings, admin.reader_statuses))
+                for child in self.children:
+                    if child.role != "readers" or self.stores.redis_known.is_set():
+                        await child.ready.wait()
+                doors = {"http": address(http), "admin": address(admin_socket)}  # now: they close before we end
+                published = Published(self.data, lambda: {**doors, **self.stores.endpoints()})
+                published.write()
+                log.info("ready", **doors)
+                running.create_task(published.keep())
+                self._restarting = running.create_task(self._restarts.run(taken_over=self._took_over))
+                self._took_over = False
+        except BaseExceptionGroup:
+            if starting.done() and not starting.cancelled() and (error := starting.exception()) is not None:
+                raise error from None  # alone it says what happened
+            raise
+        finally:
+            starting.cancel()
 
-    def endpoints(self, http: socket.socket, admin: socket.socket) -> dict[str, str]:
-        """What endpoints.json holds."""
-        return {
-            "http": address(http),
-            "admin": address(admin),
-            "postgres": self._stores.postgres_url.rstrip("/"),
-            "redis": self._stores.redis_url.rstrip("/"),
-        }
+    async def _start_stores(self, inherited: Handover | None) -> None:
+        """Those that are embedded, and what is in them. Raises EmbeddedServerError, MigrationError."""
+        if inherited is not None:
+            await self.stores.start(inherited.postgres, inherited.redis)
+        else:
+            await self.stores.start()
+            if self.stores.postgres is not None:  # another's may be away
+                await schema_upkeep.prepare(self.stores.postgres_url, self.settings, self.data)
+        self._stores_started.set()
+
+    async def _end(self, work: asyncio.Task[None], serving: asyncio.Task[None]) -> None:
+        """Everything, in the order in which events flow; whatever hangs, within shutdown.timeout_s."""
+        shutdown, deadlines = self.settings.shutdown, Deadlines.of(self.settings.shutdown)
+        delay_s = shutdown.delay_s if self.stop.is_set() else 0
+        exit_at_the_latest(delay_s + deadlines.exit_s, lambda: [*self.places.pids(), *self.stores.pids()])
+        log.info("stopping", delay_s=delay_s)
+        self.data.endpoints.unlink(missing_ok=True)
+        if delay_s:  # /readyz says no, and the door is open
+            await asyncio.wait([asyncio.ensure_future(self._hurry.wait())], timeout=delay_s)
+        begun_s = asyncio.get_running_loop().time()
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.wait([self._restarting])
+        self._http.close()
+        await self.places.stop(deadlines, begun_s)
+        work.cancel()
+        await asyncio.wait([work])
+        await self.stores.stop(begun_s + deadlines.stores_s - asyncio.get_running_loop().time())
+        serving.cancel()
+        await asyncio.wait([serving])
+        (self.data.run / "pid").unlink(missing_ok=True)
+        log.info("stopped")
+
+    async def _become_next(
+        self, number: int, work: asyncio.Task[None], serving: asyncio.Task[None], admin: socket.socket
+    ) -> None:
+        """Replace this program by the one on disk. Returns only if that cannot be: then all goes on as it was."""
+        postgres, redis = self.stores.running()
+        self._inherited = Handover(
+            os.getpid(), self._http.fileno(), admin.fileno(), self._lock, number, self.places.running(), postgres, redis
+        )
+        self._before = self.children  # kept, so that nobody thinks that their processes are wanted no more
+        for task in (work, serving):
+            task.cancel()
+        handover.hold_signals()
+        await asyncio.wait([work, serving])
+        await asyncio.sleep(SIGNALS_SEEN_S)
+        if not self.stop.is_set():  # of who told us to stop before, the next supervisor would not know
+            log.info("handing_on", children=len(self._before))
+            try:
+                handover.become(self._inherited)
+            except OSError as error:
+                self._restarts.failed(f"the supervisor cannot be replaced: {error}")
+        handover.let_signals_through()
 
     def processes(self) -> list[dict[str, Any]]:
         """Every process of this gateway."""
@@ -149,33 +226,48 @@ class Supervisor:
                 {"role": child.role, "index": child.index, "pid": child.pid, "restarts": child.restarts}
                 for child in self.children
             ),
-            *self._stores.processes(),
+            *self.stores.processes(),
         ]
 
-    def _make_children(self, http: socket.socket) -> list[Child]:
-        def child(role: str, index: int, sockets: tuple[int, ...], before: Before) -> Child:
-            def orders() -> Orders:
-                return Orders(
-                    role=role,
-                    index=index,
-                    data_dir=str(self.data.root),
-                    parent_pid=os.getpid(),
-                    settings=self.settings,
-                    sockets=sockets,
-                    postgres_url=self._stores.postgres_url,
-                    redis_url=self._stores.redis_url,
-                )
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
 
-            return Child(role, index, orders, self.data.metrics, before)
+        def end() -> None:
+            if self.stop.is_set():
+                self._hurry.set()
+            self.stop.set()
 
-        async def recover() -> None:
-            await spool_upkeep.recover_all(self.data, 0)
+        def hang_up() -> None:
+            if self._terminal and not sys.stdin.isatty():  # it was closed over us
+                end()
+            else:
+                self._restarts.ask(with_supervisor=False)
 
-        async def nothing() -> None:
-            return
+        loop.add_signal_handler(signal.SIGTERM, end)
+        loop.add_signal_handler(signal.SIGINT, end)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._restarts.ask(with_supervisor=True))
+        handover.let_signals_through()
 
-        async def redis_known() -> None:
-            await self._stores.redis_known.wait()
+    def _child(self, role: str, index: int) -> Child:
+        def orders() -> Orders:
+            return Orders(
+                role=role,
+                index=index,
+                data_dir=str(self.data.root),
+                parent_pid=os.getpid(),
+                settings=self.settings,
+                sockets=(self._http.fileno(),) if role == COLLECTOR else (),
+                postgres_url=self.stores.postgres_url,
+                redis_url=self.stores.redis_url,
+            )
 
-        collectors = [child("collector", index, (http.fileno(),), recover) for index in range(self.settings.workers)]
-        return [*collectors, child("postgres_drain", 0, (), nothing), child("readers", 0, (), redis_known)]
+        async def before() -> None:
+            if role == COLLECTOR:
+                await spool_upkeep.recover_all(self.data, 0)
+                return
+            await self._stores_started.wait()
+            if role == "readers":
+                await self.stores.redis_known.wait()
+
+        return Child(role, index, orders, self.data.metrics, before)

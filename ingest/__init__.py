@@ -3,9 +3,11 @@
     player
       │  POST /v1/events
       ▼
-    connection  collector     1  receive: bytes in, an answer out; nothing else knows HTTP      cors · answer
+    entrance                  1  receive: bytes in, an answer out; nothing else knows HTTP      cors · answer
+      ├─ lean · plain            the requests players really send, by llhttp
+      └─ general · connection    whatever else is HTTP/1, by aiohttp
       ▼
-    admission                 2  admit or refuse before the body is read: 413, 429, 503         limits of config/
+    intake · admission        2  admit or refuse before the body is read: 413, 429, 503         limits of config/
       ▼
     decode/                   3  bytes → verdicts, event by event; what is kept becomes rows    event · codes · identity
       │      batch               of one kind, month and clock, each a COPY tuple (tuple)

@@ -2,6 +2,8 @@
 
 from typing import Final, Literal
 
+from config.limits import RETRY_AFTER_MIN_S
+
 Refused = Literal["body_too_large", "spool_full", "spool_unavailable", "draining", "overloaded"]
 
 BODY_TOO_LARGE: Final = "body_too_large"
@@ -15,46 +17,77 @@ REASONS: dict[str, str] = {
     SPOOL_FULL: "The spool is at its high mark; the stores are behind.",
     SPOOL_UNAVAILABLE: "The spool could not be written; nothing of this request is certain to be kept.",
     DRAINING: "This gateway is shutting down.",
-    OVERLOADED: "Too many bytes of requests are in flight.",
+    OVERLOADED: "Too many bytes of requests, or too many connections, are in flight.",
 }
+WAITS_S: dict[str, float] = {
+    SPOOL_UNAVAILABLE: 2.0,  # a new incarnation is tried every second
+    DRAINING: 2.0,  # until another gateway has the port, or the balancer knows
+    OVERLOADED: 1.0,  # bodies come and go within milliseconds
+}
+"""When it is worth trying again; for a full spool, `Admission.room_in_s` says."""
+
+ARRIVING_SHARE: Final = 0.75
+"""Of the budget, what bodies may take that are not whole yet: however many stall, requests that come whole get in."""
 
 
 class Admission:
-    """One byte budget for bodies in flight, and the states that close the door."""
+    """One byte budget for bodies in flight, and the states that close the door.
+
+    Bytes are booked as they come, not as they are announced: an announcement costs its sender nothing.
+    """
 
     def __init__(self, body_max_bytes: int, inflight_max_bytes: int) -> None:
         assert body_max_bytes <= inflight_max_bytes
         self._body_max_bytes = body_max_bytes
         self._inflight_max_bytes = inflight_max_bytes
+        self._arriving_max_bytes = int(inflight_max_bytes * ARRIVING_SHARE)
         self.inflight_bytes = 0
+        """Of all bodies, whole or not, and of what they inflated to, until they are answered."""
+        self.arriving_bytes = 0
+        """Of those, what belongs to bodies that are not whole."""
         self.spool_full = False
+        self.room_in_s: float = RETRY_AFTER_MIN_S
+        """Until the spool has room again."""
+        self.leaving = False
+        """Every answer is its connection's last; requests are taken as ever."""
         self.draining = False
+        """The time for requests under way is up."""
 
     def admit(self, length_bytes: int | None) -> Refused | None:
-        """`length_bytes` as announced, None when the body is chunked (then the most it may be is booked).
-
-        None: admitted, and `booked(length_bytes)` is in the budget until it is released.
-        """
+        """None: its body may come. `length_bytes` as announced, None when the body is chunked."""
         if self.draining:
             return DRAINING
         if length_bytes is not None and length_bytes > self._body_max_bytes:
             return BODY_TOO_LARGE
         if self.spool_full:
             return SPOOL_FULL
-        return None if self.book(self.booked(length_bytes)) else OVERLOADED
+        most_bytes = self._body_max_bytes if length_bytes is None else length_bytes
+        return None if self.inflight_bytes + most_bytes <= self._inflight_max_bytes else OVERLOADED
+
+    def wait_s(self, reason: str) -> float:
+        """When it is worth trying again, in seconds."""
+        return self.room_in_s if reason == SPOOL_FULL else WAITS_S[reason]
 
     def book(self, size_bytes: int) -> bool:
-        """Take from the budget, also for what a body has inflated to; False, and nothing taken, when it is spent."""
+        """Take from the budget, for a whole body or what it has inflated to; False, and nothing taken, when spent."""
         if self.inflight_bytes + size_bytes > self._inflight_max_bytes:
             return False
         self.inflight_bytes += size_bytes
         return True
 
-    def booked(self, length_bytes: int | None) -> int:
-        """What a body of this announced length takes of the budget."""
-        return self._body_max_bytes if length_bytes is None else length_bytes
+    def arrive(self, size_bytes: int) -> bool:
+        """More of a body that is not whole; False, and nothing taken, when there are too many such bytes."""
+        if self.arriving_bytes + size_bytes > self._arriving_max_bytes or not self.book(size_bytes):
+            return False
+        self.arriving_bytes += size_bytes
+        return True
+
+    def completed(self, size_bytes: int) -> None:
+        """Of a body that is whole now, what arrived; it stays booked."""
+        self.arriving_bytes -= size_bytes
+        assert self.arriving_bytes >= 0
 
     def release(self, size_bytes: int) -> None:
         """What was booked is done with."""
         self.inflight_bytes -= size_bytes
-        assert self.inflight_bytes >= 0
+        assert self.inflight_bytes >= self.arriving_bytes

@@ -1,5 +1,6 @@
 """What a request is told: one JSON shape for verdicts, one for errors (DESIGN §3). Pure."""
 
+from math import ceil
 from typing import Any, NamedTuple
 
 import orjson
@@ -43,8 +44,17 @@ def refusal(status: int, code: str, message: str, **details: Any) -> Answer:
     return Answer(status, orjson.dumps({"error": code, "message": message, **details}))
 
 
-def try_again(status: int, code: str, message: str, chance: float) -> Answer:
-    """429 or 503; Retry-After is spread over its bounds by `chance` in [0, 1), so that clients do not return as one."""
-    retry_after_s = RETRY_AFTER_MIN_S + int(chance * (RETRY_AFTER_MAX_S + 1 - RETRY_AFTER_MIN_S))
+def our_fault() -> Answer:
+    """A bug; 500. Its connection ends, and nothing of the request was promised."""
+    return refusal(500, "internal", "This is our fault, and in our log. Sending the same ids again is safe.")
+
+
+def try_again(status: int, code: str, message: str, wait_s: float, chance: float) -> Answer:
+    """429 or 503. Retry-After is `wait_s`, when it is expected to help, up to twice as long by `chance` in [0, 1), so
+    that clients do not return as one; at most RETRY_AFTER_MAX_S, from half of it on.
+    """
+    least_s = ceil(min(max(wait_s, RETRY_AFTER_MIN_S), RETRY_AFTER_MAX_S // 2))
+    retry_after_s = least_s + int(chance * (least_s + 1))
+    assert RETRY_AFTER_MIN_S <= retry_after_s <= RETRY_AFTER_MAX_S
     answer = refusal(status, code, message, retry_after_s=retry_after_s)
     return answer._replace(headers=(("Retry-After", str(retry_after_s)),))

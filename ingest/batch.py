@@ -3,9 +3,13 @@
 Decoding is pure: it returns a `Batch`; the collector hands `Batch.bodies` to the spool and answers from the counts.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
+from struct import pack, unpack_from
 from typing import NamedTuple
 
 from msgspec import Struct
+from xxhash import xxh3_64_intdigest
 
 KIND_PLAYBACK = 1
 """Frame of rows of playback_events."""
@@ -14,8 +18,12 @@ KIND_AD = 2
 KIND_SIGNAL = 3
 """Frame of heartbeats: the same tuples, read by live readers, never stored as rows."""
 
+KINDS = (KIND_PLAYBACK, KIND_AD, KIND_SIGNAL)
+
 FLAG_CLOCK_BROKEN = 1
 """Rows of a player whose clock is broken: `occurred_at` is as sent; the drain settles it through clock_repairs."""
+
+FLAGS = (0, FLAG_CLOCK_BROKEN)
 
 MONTH_UNSETTLED = 0
 """Month of frames with FLAG_CLOCK_BROKEN, whose month the drain settles, and of signals."""
@@ -32,10 +40,30 @@ class FrameBody(NamedTuple):
     schema: int
     month: int
     """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC, or MONTH_UNSETTLED."""
-    tuples: list[bytes]
-    """One PostgreSQL binary-COPY tuple an event, as `ingest.tuple` lays it out."""
+    count: int  # type: ignore[assignment]  # tuple.count is nothing one asks a body
     rows_hash: int
     """Sum of xxh3_64 of every tuple, modulo 2^64."""
+    payload: bytes
+    """As it stands in the frame: count × (end u32), where each tuple ends, and the tuples."""
+
+    @classmethod
+    def of(
+        cls, kind: int, flags: int, month: int, tuples: Sequence[bytes], schema: int = SCHEMA_PLAYBACK
+    ) -> "FrameBody":
+        """Of PostgreSQL binary-COPY tuples, as `ingest.tuple` lays them out."""
+        count = len(tuples)
+        rows_hash = sum(map(xxh3_64_intdigest, tuples)) & 0xFFFF_FFFF_FFFF_FFFF
+        payload = b"".join((pack(f"<{count}I", *accumulate(map(len, tuples))), *tuples))
+        return cls(kind, flags, schema, month, count, rows_hash, payload)
+
+    @property
+    def tuples(self) -> list[bytes]:
+        """One an event."""
+        ends, rows, begin, found = unpack_from(f"<{self.count}I", self.payload), self.payload[4 * self.count :], 0, []
+        for end in ends:
+            found.append(rows[begin:end])
+            begin = end
+        return found
 
 
 class EventError(Struct, frozen=True):

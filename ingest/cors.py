@@ -1,7 +1,5 @@
 """Cross-origin answers (Fetch standard). sendBeacon sends credentials, so a browser's origin is named, never `*`."""
 
-from collections.abc import Mapping
-
 METHODS = "POST, OPTIONS"
 HEADERS = "content-type, content-encoding, authorization, prefer"
 MAX_AGE_S = 7_200
@@ -20,10 +18,9 @@ def headers(origin: str | None) -> dict[str, str]:
     }
 
 
-def preflight(request_headers: Mapping[str, str]) -> dict[str, str]:
-    """For the answer to OPTIONS."""
-    return headers(request_headers.get("Origin")) | {
-        "Access-Control-Allow-Methods": METHODS,
-        "Access-Control-Allow-Headers": HEADERS,
-        "Access-Control-Max-Age": str(MAX_AGE_S),
-    }
+PREFLIGHT = (
+    ("Access-Control-Allow-Methods", METHODS),
+    ("Access-Control-Allow-Headers", HEADERS),
+    ("Access-Control-Max-Age", str(MAX_AGE_S)),
+)
+"""What an answer to OPTIONS has beside `headers`."""

@@ -14,7 +14,7 @@ class Tally:
         self._received = self._accepted = self._duplicates = self._unknown = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._answers: Counter[tuple[str, int]] = Counter()
+        self._answers: list[tuple[str, int]] = []
         self._seconds: list[float] = []
 
     def batch(self, batch: Batch) -> None:
@@ -30,7 +30,7 @@ class Tally:
         self._refused[code] += 1
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        self._answers[path, status] += 1
+        self._answers.append((path, status))
         self._seconds.append(seconds)
 
     def flush(self, inflight_bytes: int) -> None:
@@ -45,7 +45,7 @@ class Tally:
             metrics.EVENTS_REJECTED.labels(code).inc(count)
         for code, count in self._refused.items():
             metrics.REQUESTS_REFUSED.labels(code).inc(count)
-        for (path, status), count in self._answers.items():
+        for (path, status), count in Counter(self._answers).items():
             metrics.REQUESTS.labels(path, str(status)).inc(count)
         metrics.ANSWER_SECONDS.observe_many(self._seconds)
         self.__init__()  # type: ignore[misc]

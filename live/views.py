@@ -7,8 +7,6 @@ from uuid import UUID
 from storage.redis import key
 from storage.redis.connection import translated
 
-AHEAD_HOURS = 25
-"""Plays of players whose clocks run ahead, unknown to be broken: the door takes a day."""
 HOURS_MAX = 100
 """Asked for in one round trip: an hour's hash may hold every content of the catalogue."""
 
@@ -24,17 +22,11 @@ class Counted(NamedTuple):
     """In hours that were kept at the time they were counted."""
 
 
-def kept_hours(now_us: int) -> range:
-    """The hours of which views may be kept at `now_us`: 31 days back, a day ahead."""
-    hour = key.hour_of(now_us)
-    return range(hour - key.VIEWS_KEPT_HOURS - 1, hour + AHEAD_HOURS + 1)
-
-
 async def by_hour(client: Any, content_id: UUID, hours: Iterable[int]) -> dict[int, int]:
-    """Views of one content: hour (since 1970 UTC) → views, hours without any left out."""
+    """Views of one content: hour (since 1970 UTC) → views, hours without any left out, all of one moment."""
     hours = list(hours)
     with translated():
-        async with client.pipeline(transaction=False) as pipeline:
+        async with client.pipeline(transaction=True) as pipeline:
             for hour in hours:
                 pipeline.hget(key.views(hour), str(content_id))
             found = await pipeline.execute()
@@ -43,12 +35,22 @@ async def by_hour(client: Any, content_id: UUID, hours: Iterable[int]) -> dict[i
 
 async def total(client: Any, content_id: UUID, now_us: int) -> int:
     """Views of one content in all hours that are kept."""
-    return sum((await by_hour(client, content_id, kept_hours(now_us))).values())
+    return sum((await by_hour(client, content_id, key.kept_hours(now_us))).values())
 
 
 async def all_by_hour(client: Any, now_us: int) -> dict[tuple[UUID, int], int]:
-    """Every view that is kept: (content, hour) → views."""
-    hours, result = kept_hours(now_us), {}
+    """Every view that is kept: (content, hour) → views, all of them from before a rebuild or all from behind it."""
+    while True:
+        with translated():
+            before = await client.get(key.REGISTRATION)
+        result = await _all_by_hour(client, now_us)
+        with translated():
+            if await client.get(key.REGISTRATION) == before:
+                return result
+
+
+async def _all_by_hour(client: Any, now_us: int) -> dict[tuple[UUID, int], int]:
+    hours, result = key.kept_hours(now_us), {}
     for first in range(0, len(hours), HOURS_MAX):
         asked = hours[first : first + HOURS_MAX]
         with translated():

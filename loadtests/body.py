@@ -1,8 +1,9 @@
-"""Events → one request's body, in every form the door takes (DESIGN §3). Pure: the clock is an argument."""
+"""Events → one request's body, in every form the door takes (DESIGN §3). Pure: clock and chance are arguments."""
 
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import orjson
 
 FORMS: Final = ("envelope", "envelope_gzip", "envelope_deflate", "array", "single", "ndjson", "ndjson_gzip", "beacon")
 FORMS_WITH_SENT_AT: Final = frozenset({"envelope", "envelope_gzip", "envelope_deflate", "beacon"})
+FORM_SHARES: Final = (40, 15, 5, 12, 8, 8, 5, 7)  # in the order of FORMS: most players use the envelope
 GZIP_LEVEL: Final = 1  # players compress on phones
 
 
@@ -22,6 +24,12 @@ class Body:
     headers: Mapping[str, str]
     data: bytes
     query: str = ""
+
+
+def some_form(rng: random.Random, *, needs_sent_at: bool, last: bool) -> str:
+    """A form to a player's liking; the last words of a page are a beacon as often as not."""
+    form = "beacon" if last and rng.random() < 0.5 else rng.choices(FORMS, FORM_SHARES)[0]
+    return "envelope" if needs_sent_at and form not in FORMS_WITH_SENT_AT else form
 
 
 def body(form: str, events: Sequence[Mapping[str, Any]], sent_at: str | int | None, key: str = "demo") -> Body:

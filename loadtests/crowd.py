@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
@@ -25,12 +26,11 @@ import aiohttp
 import orjson
 import uvloop
 
-from loadtests.body import FORMS, FORMS_WITH_SENT_AT
+from loadtests.body import some_form
 from loadtests.ledger import LedgerFile
 from loadtests.poster import Poster, Tally
 from loadtests.viewing import Viewing, viewing
 
-FORM_SHARES: Final = (40, 15, 5, 12, 8, 8, 5, 7)  # in the order of FORMS: most players use the envelope
 FLUSH_S: Final = (5, 10, 30, 60)  # how long, in seconds of film, players gather events before they post
 EVENTS_A_POST_MAX: Final = 100
 CONNECTIONS_MAX: Final = 256
@@ -103,10 +103,7 @@ class Crowd:
             await self._post(told, gathered, last=True)
 
     async def _post(self, told: Viewing, events: list[dict[str, Any]], *, last: bool) -> None:
-        """Post in a form of this player's liking; the last words of a page are a beacon as often as not."""
-        form = "beacon" if last and self.rng.random() < 0.5 else self.rng.choices(FORMS, FORM_SHARES)[0]
-        if told.needs_sent_at and form not in FORMS_WITH_SENT_AT:
-            form = "envelope"
+        form = some_form(self.rng, needs_sent_at=told.needs_sent_at, last=last)
         requests = [[event] for event in events] if form == "single" else [events]
         for request in requests:
             await self.pacing.turn()
@@ -157,7 +154,7 @@ async def run(options: argparse.Namespace) -> int:
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
     async with aiohttp.ClientSession(connector=connector) as session:
-        poster = Poster(session, options.url, ledger, rng, tally, gives_up_at, options.hang_up_share)
+        poster = Poster(session, options.url, ledger, rng, tally, gives_up_at, options.hang_up_share, options.pause_max)
         crowd = Crowd(options, poster, Pacing(options.rate), rng)
         viewers = [asyncio.create_task(crowd.viewer(number)) for number in range(options.viewers)]
 
@@ -216,6 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pace", type=float, default=20, help="seconds of film a second")
     parser.add_argument("--resend", type=float, default=120, help="seconds an unanswered request is resent")
     parser.add_argument("--hang-up-share", type=float, default=0.005, help="of the tries that break on purpose")
+    parser.add_argument(
+        "--pause-max", type=float, default=math.inf, help="seconds between two tries, whatever is advised"
+    )
     parser.add_argument("--every", type=float, default=1, help="seconds between two stats lines")
     options = parser.parse_args(arguments)
     options.url = options.url.rstrip("/")

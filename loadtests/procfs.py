@@ -28,6 +28,8 @@ class Stat:
     state: str
     parent_pid: int
     cpu_ticks: int
+    kernel_ticks: int
+    """Of `cpu_ticks`."""
     cpu_with_reaped_ticks: int
 
 
@@ -46,6 +48,7 @@ def stat(pid: int) -> Stat | None:
         state=fields[0],
         parent_pid=int(fields[1]),
         cpu_ticks=user + system,
+        kernel_ticks=system,
         cpu_with_reaped_ticks=user + system + reaped_user + reaped_system,
     )
 
@@ -84,6 +87,11 @@ def cpu_s(pids: Iterable[int]) -> float:
     return sum(seen.cpu_ticks for pid in pids if (seen := stat(pid)) is not None) / TICKS_PER_S
 
 
+def kernel_s(pids: Iterable[int]) -> float:
+    """What of `cpu_s` these processes spent in system calls and faults."""
+    return sum(seen.kernel_ticks for pid in pids if (seen := stat(pid)) is not None) / TICKS_PER_S
+
+
 def tree_cpu_s(root_pid: int) -> float:
     """CPU seconds of a process and everything below it, those that have ended included (their parents reaped them)."""
     return sum(seen.cpu_with_reaped_ticks for seen in tree(root_pid)) / TICKS_PER_S
@@ -94,3 +102,15 @@ def machine_busy_s() -> float:
     fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts = fields[:7]
     return (user + nice + system + interrupts + soft_interrupts) / TICKS_PER_S
+
+
+def pss_bytes(pids: Iterable[int]) -> int:
+    """Memory of these processes, what they share counted once among them (proportional set size)."""
+    total = 0
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += int(text.partition("\nPss:")[2].split()[0]) * 1024
+    return total

@@ -7,6 +7,7 @@ pid. If the starter itself is killed, the kernel tells the gateway to stop.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import json
 import os
@@ -35,7 +36,7 @@ class ProductFailed(Exception):
     """The gateway did not start, or fell; the message carries the last lines of its log."""
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Between fork and exec: SIGTERM when the parent dies, so that nothing outlives a killed starter."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -68,6 +69,13 @@ class Product:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
+    def altered(self, environment: Mapping[str, str]) -> Product:
+        """The same gateway, which has ended, with these settings over its own: its next start is that of the result."""
+        assert self.ended(), "it runs"
+        other = copy.copy(self)
+        other._environment = {**self._environment, **environment}
+        return other
+
     @property
     def pid(self) -> int:
         assert self._process is not None, "not started"
@@ -87,7 +95,7 @@ class Product:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one call, and no thread here)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (one call, and no thread here)
             )
         if (seen := stat(self._process.pid)) is not None:
             self._seen.add(seen.process)

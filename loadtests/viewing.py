@@ -12,6 +12,7 @@ Two times run through a viewing: *true* time, in which the crowd acts, and the v
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -65,7 +66,7 @@ class Viewing:
 
 
 @dataclass(slots=True)
-class _Player:
+class Player:
     """The state of one player while its viewing is being told."""
 
     rng: random.Random
@@ -124,6 +125,18 @@ class _Player:
             if step_s == HEARTBEAT_S:
                 self.say("heartbeat")
 
+    def stall(self, most_s: float = math.inf) -> None:
+        """Wait for the network, `most_s` seconds of film at most."""
+        stall_s = min(most_s, self.rng.expovariate(1 / 2.5))
+        self.wall_s += stall_s
+        self.say("buffering", buffer_duration=int(stall_s * 1000))
+
+    def change_quality(self) -> None:
+        """One rung up or down."""
+        self.rung = max(0, min(len(LADDER) - 1, self.rung + self.rng.choice((-1, 1))))
+        reason = self.rng.choice(("bandwidth", "viewport", "zuschauerwunsch äöü"))
+        self.say("quality_change", metadata={"reason": reason})
+
     def interrupt(self) -> bool:
         """One thing that happens to a viewer; False when it ends the viewing."""
         rng = self.rng
@@ -138,17 +151,22 @@ class _Player:
             self.wall_s += 0.4
             self.say("seek")
         elif what == "buffering":
-            stall_s = rng.expovariate(1 / 2.5)
-            self.wall_s += stall_s
-            self.say("buffering", buffer_duration=int(stall_s * 1000))
+            self.stall()
         elif what == "quality":
-            self.rung = max(0, min(len(LADDER) - 1, self.rung + rng.choice((-1, 1))))
-            self.say(
-                "quality_change", metadata={"reason": rng.choice(("bandwidth", "viewport", "zuschauerwunsch äöü"))}
-            )
+            self.change_quality()
         else:
             self.say("error", error_code=rng.choice(ERROR_CODES))
         return what != "fatal"
+
+    def told(self) -> Viewing:
+        """All that was said so far."""
+        return Viewing(
+            UUID(self.fixed["session_id"]),
+            self.content.content_id,
+            self.skew_ms,
+            needs_sent_at=self.skew_ms != 0,
+            steps=tuple(sorted(self.steps, key=lambda step: step.due_ms)),
+        )
 
 
 def viewing(seed: int, index: int, start_ms: int, pace: float = 1.0) -> Viewing:
@@ -157,15 +175,25 @@ def viewing(seed: int, index: int, start_ms: int, pace: float = 1.0) -> Viewing:
     The same arguments give the same viewing, ids included; another start time gives other ids, so that a crowd played
     twice against one store is two crowds. `pace` ≥ 1 is seconds of film per second of wall time.
     """
-    assert pace > 0
     rng = random.Random(f"viewing:{seed}:{index}:{start_ms}")
-    content = content_for(seed, rng.random())
+    player = some_player(rng, content_for(seed, rng.random()), start_ms, pace)
+    _tell(player)
+    return player.told()
+
+
+def some_player(
+    rng: random.Random, content: Content, start_ms: int, pace: float, late_share: float = LATE_SHARE
+) -> Player:
+    """Somebody who begins to watch `content` at `start_ms`, with a device, habits and a clock by chance.
+
+    `late_share` of the players with a right clock are offline, and send hours or days later.
+    """
+    assert pace > 0
     skew_ms = _skew_ms(rng, start_ms)
-    late = skew_ms == 0 and rng.random() < LATE_SHARE
+    late = skew_ms == 0 and rng.random() < late_share
     device = rng.choice(DEVICES)
-    session_id = _uuid(rng)
     fixed: WireEvent = {
-        "session_id": str(session_id),
+        "session_id": str(_uuid(rng)),
         "content_id": str(content.content_id),
         "device_type": device.device_type,
         "platform": device.platform,
@@ -178,7 +206,7 @@ def viewing(seed: int, index: int, start_ms: int, pace: float = 1.0) -> Viewing:
         fixed["profile_id"] = str(_uuid(rng))
     if rng.random() < TEST_SHARE:
         fixed["test"] = True
-    player = _Player(
+    return Player(
         rng=rng,
         fixed=fixed,
         content=content,
@@ -191,12 +219,9 @@ def viewing(seed: int, index: int, start_ms: int, pace: float = 1.0) -> Viewing:
         whole_seconds=rng.random() < 0.5,
         rung=rng.randrange(len(LADDER)),
     )
-    _tell(player)
-    steps = tuple(sorted(player.steps, key=lambda step: step.due_ms))
-    return Viewing(session_id, content.content_id, skew_ms, needs_sent_at=skew_ms != 0, steps=steps)
 
 
-def _tell(player: _Player) -> None:
+def _tell(player: Player) -> None:
     """Play the viewing through: startup, watching with interruptions, an end (or silence: the app was killed)."""
     rng = player.rng
     startup_s = rng.lognormvariate(0, 0.6)

@@ -6,6 +6,8 @@ store.
       ├── SinkUnavailable: backoff with jitter; the store says where it stands, so an unknown outcome settles itself
       ├── SinkFenced: another drain is at work; opened again, red if that does not end it
       └── SinkLost, SinkRefused, SpoolRefused: red; tried again every ten seconds, nothing dropped
+
+An incarnation that the disk does not give is red, too, and tried again; the others are delivered meanwhile.
 """
 
 import asyncio
@@ -18,10 +20,12 @@ from typing import Any
 import structlog
 
 from ingest.clock import Clock
+from ingest.spool import segment
 from ingest.spool.disk import Disk
 from storage import metrics, reader_status
 from storage.backoff import delay_s
-from storage.feed import Feed, SpoolRefused, slice_size_bytes
+from storage.feed import Feed, SpoolRefused
+from storage.pace import Pace
 from storage.reader_status import DrainState, ReaderStatus
 from storage.sink import EventSink, SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Slice, StoreError
 
@@ -50,16 +54,20 @@ async def run(
     clock: Clock,
     disk: Disk,
     stop: asyncio.Event,
+    finishing: Callable[[], bool] = lambda: False,
     derivable: bool = False,
     chance: Callable[[], float] = random.random,
 ) -> None:
-    """Deliver until `stop` is set; the write under way is finished first.
+    """Deliver until `stop` is set; the write under way is finished first, and as long as `finishing()` also what else
+    is on disk, unless the store fails.
 
-    A transaction holds up to `batch_max_bytes`; those that are not full are at least `batch_interval_ms` apart.
+    A transaction holds up to `batch_max_bytes`, less while the store is slow (pace.py); those that are not full are at
+    least `batch_interval_ms` apart.
     `derivable`: the store can be rebuilt, so a lost one is `rebuild_needed` instead of `red`. `chance()` gives 0 <= x
     < 1.
     """
-    drain = Drain(sink, data_dir, batch_max_bytes, batch_interval_ms / 1_000, clock, disk, stop, derivable, chance)
+    interval_s = batch_interval_ms / 1_000
+    drain = Drain(sink, data_dir, batch_max_bytes, interval_s, clock, disk, stop, finishing, derivable, chance)
     async with asyncio.TaskGroup() as running:
         reporting = running.create_task(drain.report())
         try:
@@ -80,15 +88,17 @@ class Drain:
         clock: Clock,
         disk: Disk,
         stop: asyncio.Event,
+        finishing: Callable[[], bool],
         derivable: bool,
         chance: Callable[[], float],
     ) -> None:
         self._sink = sink
         self._data_dir = data_dir
-        self._batch_max_bytes = batch_max_bytes
+        self._pace = Pace(batch_max_bytes)
         self._interval_s = interval_s
         self._clock = clock
         self._stop = stop
+        self._finishing = finishing
         self._derivable = derivable
         self._chance = chance
         self._feed = Feed(data_dir, disk)
@@ -133,14 +143,20 @@ class Drain:
         self._feed.seat(await self._sink.open())
         refresh_at_s = 0.0
         probe_at_s = self._clock.monotonic_s() + PROBE_S
-        while not self._stop.is_set():
+        last_look = False
+        while not self._stop.is_set() or self._finishing():
             started_s = self._clock.monotonic_s()
+            if self._stop.is_set() and not last_look:
+                last_look, refresh_at_s = True, started_s  # nobody adds to the spool any more
             if started_s >= refresh_at_s:
                 self._feed.refresh()
                 refresh_at_s = started_s + REFRESH_S
-                self._set("running")
-            slices = self._feed.read(self._batch_max_bytes)
+                trouble = self._feed.trouble
+                self._set("red" if trouble else "running", trouble)
+            slices = self._feed.read(self._pace.size_bytes)
             if not slices:
+                if last_look:
+                    return
                 self._oldest_us = None
                 if started_s >= probe_at_s:
                     await self._sink.write([])
@@ -148,12 +164,19 @@ class Drain:
                 await self._sleep(IDLE_S)
                 continue
             probe_at_s = started_s + PROBE_S
-            received = [one.frames[0].received_at_us for one in slices if one.frames]
+            received = [one.runs[0].outline.received_us for one in slices if one.runs]
             self._oldest_us = min(received, default=None)
-            await self._sink.write(slices)
+            size_bytes, full_bytes = sum(one.size_bytes for one in slices), self._pace.size_bytes
+            try:
+                await self._sink.write(slices)
+            except SinkUnavailable:
+                self._pace.failed(self._clock.monotonic_s() - started_s)
+                raise
             self._feed.delivered(slices)
-            self._succeeded(slices, self._clock.monotonic_s() - started_s)
-            if sum(map(slice_size_bytes, slices)) < self._batch_max_bytes // 2:
+            took_s = self._clock.monotonic_s() - started_s
+            self._pace.answered(size_bytes, took_s)
+            self._succeeded(slices, took_s)
+            if size_bytes < full_bytes // 2:
                 await self._sleep(started_s + self._interval_s - self._clock.monotonic_s())
 
     def _succeeded(self, slices: list[Slice], took_s: float) -> None:
@@ -161,7 +184,7 @@ class Drain:
         self._oldest_us = None
         self._last_success_us = self._clock.now_us()
         reader = self._sink.reader
-        events = sum(frame.count for one in slices for frame in one.frames)
+        events = sum(one.events for one in slices)
         self._delivered_events += events
         metrics.STORE_EVENTS.labels(reader).inc(events)
         metrics.STORE_WRITES.labels(reader).inc()
@@ -213,7 +236,7 @@ class Drain:
         now_us, reader = self._clock.now_us(), self._sink.reader
         try:
             lag = self._feed.lag()
-        except OSError as error:
+        except (OSError, segment.UnknownVersion) as error:
             log.warning("lag_unknown", reader=reader, error=str(error))
             return
         if not lag.frames:

@@ -1,23 +1,32 @@
 """What a drain reads: every incarnation of the spool from the store's position on, fairly, in bounded bites."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import structlog
 
+from ingest.batch import FLAGS, KINDS
 from ingest.spool import segment
 from ingest.spool.disk import Disk
-from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, read_ending
-from ingest.spool.frame import HEAD_BYTES
+from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, NewerEnding, read_ending
 from ingest.spool.reader import Reader, SegmentsGone
 from ingest.spool.recovery import incarnations
+from ingest.spool.run import Run
+from ingest.tuple import SCHEMAS
 from storage.sink import SinkLost, Slice, StoreError
 
 log: Any = structlog.get_logger()
 
+KNOWN = frozenset(product(KINDS, SCHEMAS, FLAGS))
+"""Kind, schema and flags of the frames that this release understands."""
+
 SHARE_MIN_BYTES = 64 * 1024
 """The least an incarnation may bring to a batch, however many there are."""
+
+UNREADABLE_TRIES_MAX = 10
+"""To read an incarnation, until it is said; some two seconds. It is tried for ever."""
 
 STALLED_ROUNDS_MAX = 100
 """Rounds in which the watermark promises frames that cannot be read, until the reader is opened anew: two seconds."""
@@ -47,6 +56,8 @@ class Feed:
         self._buried: set[str] = set()
         self._damaged: set[str] = set()
         self._stalled: dict[str, int] = {}
+        self._unreadable: dict[str, tuple[int, OSError]] = {}
+        """Tries in a row, and what the disk said last."""
         self._turn = 0
         self.positions: dict[str, int] = {}
 
@@ -63,9 +74,16 @@ class Feed:
             reader.close()
         self._readers.clear()
         self._stalled.clear()
+        self._unreadable.clear()
+
+    @property
+    def trouble(self) -> str:
+        """What of the spool cannot be read, and has not been for a while; empty when all is well."""
+        lasting = [(name, why) for name, (tries, why) in self._unreadable.items() if tries >= UNREADABLE_TRIES_MAX]
+        return "; ".join(f"the spool's incarnation {name} cannot be read: {why}" for name, why in sorted(lasting))
 
     def refresh(self) -> None:
-        """Open readers for incarnations that are new, drop those read to their end.
+        """Open readers for incarnations that are new or could not be read, drop those read to their end.
 
         Raises SinkLost when the store is behind what the spool still holds, SpoolRefused, OSError.
         """
@@ -77,13 +95,19 @@ class Feed:
             self._readers.pop(name).close()
         for name in there:
             if name not in self._readers and name not in self._finished:
-                self._open(name)
+                try:
+                    self._open(name)
+                except OSError as error:
+                    self._leave_out(name, error)
+        for name in self._unreadable.keys() - (set(there) - self._finished):
+            del self._unreadable[name]
         self._check_tombstones()  # last: an incarnation buried since it was listed has one by now
 
     def read(self, size_bytes: int) -> list[Slice]:
         """About `size_bytes` of what is new, of every incarnation a fair share; empty when there is nothing.
 
-        Raises SinkLost, SpoolRefused, OSError.
+        One that the disk does not give is left out until the next `refresh`: the others have nothing to do with it.
+        Raises SinkLost, SpoolRefused.
         """
         names = sorted(self._readers)
         if not names:
@@ -94,10 +118,14 @@ class Feed:
             share_bytes = max(size_bytes // (len(names) - rank), SHARE_MIN_BYTES)
             if size_bytes <= 0:
                 break
-            part = self._read(name, min(share_bytes, max(size_bytes, SHARE_MIN_BYTES)))
+            try:
+                part = self._read(name, min(share_bytes, max(size_bytes, SHARE_MIN_BYTES)))
+            except OSError as error:
+                self._leave_out(name, error)
+                continue
             if part is not None:
                 slices.append(part)
-                size_bytes -= slice_size_bytes(part)
+                size_bytes -= part.size_bytes
         return slices
 
     def delivered(self, slices: Sequence[Slice]) -> None:
@@ -127,7 +155,7 @@ class Feed:
         try:
             self._readers[name] = Reader(directory, self._disk, self._quarantine, position)
         except SegmentsGone as gone:
-            if directory.is_dir():
+            if name in self._disk.list(self._root):
                 raise SinkLost(f"{name}: the store is at {position}, the spool begins at {gone.first}.") from gone
         except (segment.UnknownVersion, DamagedEnding) as error:
             raise SpoolRefused(f"{name}: {error}") from error
@@ -148,7 +176,7 @@ class Feed:
             try:
                 ending = read_ending(self._disk, graves / name)
             except DamagedEnding as error:
-                if name not in self.positions:  # nothing says that any of it was delivered
+                if not position or isinstance(error, NewerEnding):  # nothing says that any of it was delivered
                     raise SpoolRefused(f"{name}: {error}") from error
                 self._pass_over(name, error)
                 continue
@@ -166,18 +194,39 @@ class Feed:
             log.error("tombstone_damaged", incarnation=name, sequence=self.positions[name], error=str(error))
 
     def _read(self, name: str, size_bytes: int) -> Slice | None:
-        reader = self._readers[name]
-        begin = reader.state.sequence
+        reader, begin = self._readers[name], self.positions.get(name, 0)
         try:
-            frames, state, lost = reader.read(size_bytes)
+            runs, state, lost = reader.read(size_bytes)
         except (segment.UnknownVersion, DamagedEnding) as error:
             raise SpoolRefused(f"{name}: {error}") from error
-        if state.sequence != begin or lost:
+        for run in runs:
+            if not KNOWN.issuperset(run.outline.forms):
+                self._refuse(name, run)
+        self._unreadable.pop(name, None)
+        if state.sequence > begin or lost:  # its way to `begin` may have led through damage and beyond
             self._stalled.pop(name, None)
-            return Slice(name, self.positions.get(name, 0), frames, state, lost)
+            return Slice(name, begin, runs, state, lost)
         if not reader.finished and reader.durable() > begin:
             self._stall(name)
         return None
+
+    def _leave_out(self, name: str, error: OSError) -> None:
+        """Opened anew at the store's position when it is its turn again."""
+        tries, _ = self._unreadable.get(name, (0, error))
+        self._unreadable[name] = tries + 1, error
+        if not tries:
+            log.error("incarnation_unreadable", incarnation=name, error=str(error))
+        self._stalled.pop(name, None)
+        reader = self._readers.pop(name, None)
+        if reader is not None:
+            reader.close()
+
+    def _refuse(self, name: str, run: Run) -> NoReturn:
+        one = next(one for one in run.frames if (one.kind, one.schema, one.flags) not in KNOWN)
+        raise SpoolRefused(
+            f"{name}: frame {one.sequence} is of kind {one.kind}, schema {one.schema}, flags {one.flags}: "
+            "written by a newer gateway, it stays in the spool."
+        )
 
     def _stall(self, name: str) -> None:
         """The watermark is ahead and nothing comes: perhaps the segment was removed under a reader that was cut
@@ -200,12 +249,9 @@ class Feed:
                     continue
         total = 0.0
         bases = sorted(sizes)
+        if not bases:  # removed under a reader that was cut loose, or buried since it was opened
+            return 0
         for base, until in zip(bases, [*bases[1:], max(durable, 1)], strict=True):
             if until > max(position, base):
                 total += sizes[base] * (until - max(position, base)) / (until - base)
         return int(total)
-
-
-def slice_size_bytes(one: Slice) -> int:
-    """Of its frames on disk, nearly."""
-    return sum(HEAD_BYTES + len(frame.rows) for frame in one.frames)

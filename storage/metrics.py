@@ -48,9 +48,6 @@ STORE_MISSED = Counter(
 )
 STORE_REPAIRED = Counter("ingest_store_clock_repairs", "Rows of broken clocks that were given their receive time.")
 STORE_DEAD = Counter("ingest_store_dead_events", "Acknowledged events that the store refused, by reason.", ["reason"])
-STORE_DEAD_UNKEPT = Counter(
-    "ingest_store_dead_events_unkept", "Of those, the ones past the quota of the dead letters: counted, not kept."
-)
 STORE_PARTITIONS_MADE = Counter("ingest_store_partitions_made", "Months made because a late event needed them.")
 STORE_UNACCOUNTED = Counter(
     "ingest_store_unaccounted_rows", "Rows of the spool's totals that no frame brought and no damage explained."

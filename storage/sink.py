@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from ingest.spool.frame import Frame
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Lost
+from ingest.spool.run import Run
 
 
 class Slice(NamedTuple):
@@ -15,12 +16,27 @@ class Slice(NamedTuple):
     """32 hex digits."""
     begin: int
     """The position before: the sequence of the next frame, as the store holds it."""
-    frames: list[Frame]
-    """May be empty where damage took everything."""
+    runs: list[Run]
+    """Its frames; none where damage took everything."""
     state: State
     """Behind the last frame (or behind the damage): running totals as the spool says them."""
     lost: list[Lost]
     """What damage took between `begin` and here."""
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Of all runs, one by one: for sinks that have to look at each."""
+        return [one for run in self.runs for one in run.frames]
+
+    @property
+    def events(self) -> int:
+        """In its frames, signals included."""
+        return sum(run.outline.events for run in self.runs)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its frames on disk, nearly."""
+        return sum(run.outline.size_bytes for run in self.runs)
 
 
 class StoreError(Exception):

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from config.settings import SpoolSettings
+from ingest.batch import FrameBody
 from ingest.clock import SystemClock
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.spool.disk import FileDisk
@@ -24,10 +25,32 @@ def an_appender(root: Path, disk: FileDisk, interval_ms: int = 0, segment_size_b
     )
 
 
+async def append(
+    appender: Appender,
+    bodies: list[FrameBody],
+    received_at_us: int = 1,
+    duplicates: int = 0,
+    rejected_by_code: dict[int, int] | None = None,
+) -> None:
+    """Returns once all is on disk. Raises SpoolUnavailable."""
+    outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def told(failed: SpoolUnavailable | None) -> None:
+        if outcome.done():  # given up
+            return
+        if failed is None:
+            outcome.set_result(None)
+        else:
+            outcome.set_exception(failed)
+
+    appender.append(bodies, received_at_us, duplicates, rejected_by_code or {}, told)
+    await outcome
+
+
 async def appended(appender: Appender, name: str) -> str | None:
     """`name`, acknowledged; None when it was refused."""
     try:
-        await asyncio.wait_for(appender.append([a_frame_body([name.encode()])], 1, 0, {}), 10)
+        await asyncio.wait_for(append(appender, [a_frame_body([name.encode()])]), 10)
     except SpoolUnavailable:
         return None
     return name

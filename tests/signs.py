@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
+from struct import pack
 from uuid import UUID
 
 from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL
 from ingest.clock import SystemClock
 from ingest.spool.frame import Frame, MonthTotals, Totals
 from ingest.spool.incarnation import State
+from ingest.spool.run import Run
 from ingest.tuple import Row, encode
 from storage.sink import Slice
 from tests.builders import RECEIVED_AT_US
@@ -99,7 +101,7 @@ def a_frame(rows: list[bytes], sequence: int, kind: int = KIND_PLAYBACK, schema:
         month_totals=MonthTotals(),
         totals=Totals(),
         rejected_by_code=(),
-        ends=tuple(accumulate(map(len, rows))),
+        ends_table=pack(f"<{len(rows)}I", *accumulate(map(len, rows))),
         rows=b"".join(rows),
     )
 
@@ -107,7 +109,7 @@ def a_frame(rows: list[bytes], sequence: int, kind: int = KIND_PLAYBACK, schema:
 def a_slice(of: Sequence[Frame], begin: int = 0, incarnation: str = INCARNATION) -> Slice:
     """What moves the position from `begin` to behind the last frame."""
     until = of[-1].sequence + 1 if of else begin
-    return Slice(incarnation, begin, list(of), State(until, Totals(), {}, ()), [])
+    return Slice(incarnation, begin, [Run.of(of)] if of else [], State(until, Totals(), {}, ()), [])
 
 
 class StoppedClock(SystemClock):

@@ -14,8 +14,9 @@ from ingest.spool.disk import FileDisk
 from ingest.spool.frame import MASK, Frame, MonthTotals, Totals
 from ingest.spool.incarnation import Group, Incarnation
 from ingest.spool.reader import Lost
+from ingest.spool.run import Run
 from ingest.spool.state import State
-from ingest.tuple import Row, encode, event_key, month_of, occurred_at_us, row_hash
+from ingest.tuple import Row, encode, event_key, month_of, occurred_at_us
 from storage.sink import Slice
 from tests.builders import RECEIVED_AT_US
 
@@ -64,7 +65,7 @@ def a_frame_of(
     """These rows, which have to be of one month."""
     unsettled = kind == KIND_SIGNAL or flags & FLAG_CLOCK_BROKEN
     month = MONTH_UNSETTLED if unsettled else month_of(occurred_at_us(rows[0]))
-    return FrameBody(kind, flags, schema, month, rows, sum(map(row_hash, rows)) & MASK)
+    return FrameBody.of(kind, flags, month, rows, schema)
 
 
 def broken(*rows: bytes) -> FrameBody:
@@ -79,26 +80,29 @@ class Spooled:
         self.incarnation = os.urandom(16).hex()
         self.state = State()
 
-    def slice(self, *bodies: FrameBody | list[bytes], lost_rows: int = 0) -> Slice:
+    def slice(
+        self, *bodies: FrameBody | list[bytes], lost_rows: int = 0, received_at_us: int = RECEIVED_AT_US
+    ) -> Slice:
         """The next frames, one each; `lost_rows` more were taken by damage behind them."""
         begin = self.state.sequence
-        frames = [self._frame(a_frame_of(body) if isinstance(body, list) else body) for body in bodies]
+        framed = [a_frame_of(body) if isinstance(body, list) else body for body in bodies]
+        frames = [self._frame(body, received_at_us) for body in framed]
         lost = []
         if lost_rows:
             totals = self.state.totals.plus(Totals(received=lost_rows, rows=lost_rows))
             self.state = self.state._replace(sequence=self.state.sequence + 1, totals=totals)
             lost.append(Lost(rows=lost_rows))
-        return Slice(self.incarnation, begin, frames, self.state, lost)
+        return Slice(self.incarnation, begin, [Run.of(frames)] if frames else [], self.state, lost)
 
-    def _frame(self, body: FrameBody) -> Frame:
-        number = len(body.tuples)
+    def _frame(self, body: FrameBody, received_at_us: int) -> Frame:
+        number = body.count
         signal = body.kind == KIND_SIGNAL
         before = self.state.months.get(body.month, MonthTotals())
         month = MonthTotals() if signal else MonthTotals(before.rows + number, (before.hash + body.rows_hash) & MASK)
         totals = self.state.totals.plus(
             Totals(received=number, rows=0 if signal else number, signals=number if signal else 0)
         )
-        data = frame.encode(body, self.state.sequence, RECEIVED_AT_US, month, totals)
+        data = frame.encode(body, self.state.sequence, received_at_us, month, totals)
         found, _ = frame.decode(data)
         self.state = self.state.behind(found)
         return found

@@ -88,17 +88,26 @@ class EmbeddedPostgres:
         finally:
             if lock >= 0:
                 os.close(lock)
+        return self._url(password)
+
+    def adopt(self, pid: int, port: int) -> str:
+        """The URL of the server that an earlier program of this process started; `pid` 0: it is to be started again."""
+        self._server.adopt(pid)
+        self.port = port
+        return self._url(self._server.password(may_make=False))
+
+    def _url(self, password: str) -> str:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
     async def wait(self) -> int:
         """Wait for the end of the server; its exit code. It is expected only after `stop`."""
         return await self._server.wait()
 
-    async def stop(self) -> None:
-        """Roll open transactions back and end, with a checkpoint; after STOP_TIMEOUT_S without one (the next start
-        recovers).
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Roll open transactions back and end, with a checkpoint; where that takes too long, without one (the next
+        start recovers).
         """
-        await self._server.stop(STOP_TIMEOUT_S, signal.SIGQUIT)
+        await self._server.stop(timeout_s, signal.SIGQUIT)
 
     def _found_binaries(self) -> Path:
         try:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from gateway.adopted import AdoptedProcess
 from gateway.embedded.account import Account
 
 LOG_SIZE_MAX_BYTES = 16 * 1024 * 1024  # at a start, a longer log becomes NAME.log.1
@@ -18,7 +19,7 @@ PORTS = range(
     20_000, 32_000
 )  # below the kernel's ephemeral ports: no outgoing connection takes ours between two starts
 ATTEMPTS_MAX = 5  # ports tried, when another program takes the one just found free
-QUIT_TIMEOUT_S = 5.0
+KILL_TIMEOUT_S = 5.0
 POLL_S = 0.02
 WATCH_S = 0.1
 
@@ -39,7 +40,7 @@ class ServerProcess:
         self.data_dir = data_dir.resolve()
         self.end_signal = end_signal
         self.log = self.data_dir / "log" / f"{name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | AdoptedProcess | None = None
         self._log_start_bytes = 0
         self._stopping = False
 
@@ -52,6 +53,10 @@ class ServerProcess:
     def exit_code(self) -> int | None:
         """None while it runs or before its first start; negative: ended by that signal."""
         return self._process.poll() if self._process is not None else None
+
+    def adopt(self, pid: int) -> None:
+        """Take over a server that an earlier program of this process started; 0: it has ended."""
+        self._process = AdoptedProcess(pid) if pid else None
 
     async def lock(self, patience_s: float) -> int:
         """A descriptor that holds the server's lock; the caller closes it once the server has inherited it.
@@ -109,7 +114,7 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self._log_start_bytes = log.tell()
             self._stopping = False
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 account.command(program, self.end_signal, directories),
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -119,10 +124,10 @@ class ServerProcess:
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C is for the gateway, which ends its servers in order
             )
-        assert self._process.stdin is not None
+        assert process.stdin is not None
         try:
-            self._process.stdin.write(stdin)
-            self._process.stdin.close()
+            process.stdin.write(stdin)
+            process.stdin.close()
         except BrokenPipeError:
             pass  # it ended at once; exit_code and the log say why
 
@@ -142,13 +147,13 @@ class ServerProcess:
         return code
 
     async def stop(self, timeout_s: float, quit_signal: signal.Signals) -> None:
-        """End the server: `end_signal`, after `timeout_s` `quit_signal`, then SIGKILL. Does nothing when it does not
-        run.
+        """End the server within `timeout_s`: `end_signal`, in the last fifth of it `quit_signal`, at the end SIGKILL.
+        Does nothing when it does not run.
         """
         for number, limit_s in (
-            (self.end_signal, timeout_s),
-            (quit_signal, QUIT_TIMEOUT_S),
-            (signal.SIGKILL, QUIT_TIMEOUT_S),
+            (self.end_signal, 0.8 * timeout_s),
+            (quit_signal, 0.2 * timeout_s),
+            (signal.SIGKILL, KILL_TIMEOUT_S),
         ):
             if self._process is None or self._process.poll() is not None:
                 return

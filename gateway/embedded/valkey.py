@@ -53,15 +53,24 @@ class EmbeddedValkey:
             raise
         finally:
             os.close(lock)
+        return self._url(password)
+
+    def adopt(self, pid: int, port: int) -> str:
+        """As EmbeddedPostgres.adopt."""
+        self._server.adopt(pid)
+        self.port = port
+        return self._url(self._server.password(may_make=False))
+
+    def _url(self, password: str) -> str:
         return f"redis://:{password}@127.0.0.1:{self.port}"
 
     async def wait(self) -> int:
         """Wait for the end of the server; its exit code. It is expected only after `stop`."""
         return await self._server.wait()
 
-    async def stop(self) -> None:
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Write what is pending and end."""
-        await self._server.stop(STOP_TIMEOUT_S, signal.SIGKILL)
+        await self._server.stop(timeout_s, signal.SIGKILL)
 
     def _found_binary(self) -> Path:
         try:

@@ -13,8 +13,9 @@ The fast way may only doubt, never refuse: what it doubts goes the slow way, whi
 same tuples byte for byte; a test over generated and mutated events holds them to it.
 """
 
-from ingest.decode.json import decode
+from ingest.decode.json import decode, door_of
 from ingest.decode.limits import Limits
+from ingest.decode.request import trusted_country
 from ingest.decode.undecodable import Undecodable
 
-__all__ = ["Limits", "Undecodable", "decode"]
+__all__ = ["Limits", "Undecodable", "decode", "door_of", "trusted_country"]

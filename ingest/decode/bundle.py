@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from itertools import compress
 
-from xxhash import xxh3_64_intdigest
-
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_SIGNAL, MONTH_UNSETTLED, SCHEMA_PLAYBACK, FrameBody
+from ingest.batch import FLAG_CLOCK_BROKEN, KIND_SIGNAL, MONTH_UNSETTLED, FrameBody
 from ingest.decode.memo import Memo
 from ingest.tuple import month_of
 
@@ -26,7 +24,7 @@ def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[in
     if count == 1:
         row, group = tuples[0], groups[0]
         month = _month(group, times_us[0])
-        return [FrameBody(group >> 8, group & 0xFF, SCHEMA_PLAYBACK, month, [row], xxh3_64_intdigest(row))], 0
+        return [_body(group, month, [row])], 0
     duplicates = 0
     if len({row[6:22] for row in tuples}) < count:
         keep = _firsts(tuples, groups)
@@ -37,7 +35,7 @@ def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[in
     if groups.count(first) == len(groups):
         month = _month(first, min(times_us))
         if month == _month(first, max(times_us)):
-            return [_body(first, month, list(tuples))], duplicates
+            return [_body(first, month, tuples)], duplicates
     bodies: dict[tuple[int, int], list[bytes]] = {}
     for row, time_us, group in zip(tuples, times_us, groups, strict=True):
         bodies.setdefault((group, _month(group, time_us)), []).append(row)
@@ -60,6 +58,5 @@ def _month(group: int, time_us: int) -> int:
     return _MONTHS[time_us // _DAY_US]
 
 
-def _body(group: int, month: int, rows: list[bytes]) -> FrameBody:
-    rows_hash = sum(map(xxh3_64_intdigest, rows)) & 0xFFFF_FFFF_FFFF_FFFF
-    return FrameBody(group >> 8, group & 0xFF, SCHEMA_PLAYBACK, month, rows, rows_hash)
+def _body(group: int, month: int, rows: Sequence[bytes]) -> FrameBody:
+    return FrameBody.of(group >> 8, group & 0xFF, month, rows)

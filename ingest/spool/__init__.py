@@ -11,6 +11,7 @@ r"""The spool: a durable log of frames, the one meeting place of the two halves.
     DATA/spool/tombstones/<incarnation>  what `ended` said, of an incarnation whose segments are gone
     DATA/quarantine/                     bytes between valid frames, as they were found:
         <incarnation>-<base sequence>-<offset in the segment>
+        <incarnation>-<sequence>-promised-<watermark>   a note: ended short of it (ingest.spool.shortfall)
 
 All integers are little-endian; every structure begins on a multiple of 8 bytes and is padded with zeros to one.
 `ended` and tombstones are a line of JSON (ingest.spool.ending) and a line with its xxh3_64 in hex.
@@ -61,7 +62,10 @@ watermark does not say that it was promised; then the segment is fsynced, sealed
 appended to. Damage stays: a reader that meets it copies the bytes between the valid frames to `quarantine/`, goes on
 behind them, and the jump in the running totals says how many rows and signals were lost. A watermark is never ahead of
 the disk, and after a power cut it may be behind: a last frame that was acknowledged, and damaged in the same cut, is
-taken for torn.
+taken for torn. Where it promises more frames than the bytes that are left can have held, they were lost, or it is
+damaged itself: the incarnation ends at its last valid frame, a note says how many are missing, and what is cut off is
+in the quarantine first. More frames than a segment can hold are not believed to be missing: bad hardware tears a
+watermark with the power, and then it says nothing.
 
 An incarnation is removed at once: tombstone, rename to `.dead`, unlink. A reader's position is a sequence: the number
 of the next frame.

@@ -3,10 +3,9 @@
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -15,10 +14,14 @@ from config.settings import SpoolSettings
 from ingest import metrics
 from ingest.batch import FrameBody
 from ingest.clock import Clock
+from ingest.core import DoorLimits
+from ingest.spool.commit_thread import CommitThread
 from ingest.spool.disk import Disk
-from ingest.spool.incarnation import Group, Incarnation
+from ingest.spool.incarnation import Incarnation
 
 log: Any = structlog.get_logger()
+
+T = TypeVar("T")
 
 TURNS = 4
 """Of the event loop, from the first request of a group to its fsync: who stands at the door is read, decoded and
@@ -34,11 +37,21 @@ class SpoolUnavailable(Exception):
     """The spool took nothing of this request for certain; the same events may be sent again."""
 
 
+Told = Callable[[SpoolUnavailable | None], None]
+"""What a request is told once: None when all of it is on disk. It must not raise."""
+
+
+class Thread(Protocol):
+    """Does the disk's work, one call at a time."""
+
+    def call(self, work: Callable[[], T]) -> "asyncio.Future[T]": ...
+    def shutdown(self) -> None: ...
+
+
 class Appender:
     """The spool's writing end, one a collector.
 
-    `run` must be running (in a task group) for `append` to return. `chance(n)` gives n random bytes; `thread` does the
-    disk's work, one call at a time.
+    `run` must be running (in a task group) for `append` to be answered. `chance(n)` gives n random bytes.
     """
 
     def __init__(
@@ -50,7 +63,7 @@ class Appender:
         chance: Callable[[int], bytes] = os.urandom,
         *,
         segment_size_bytes: int = SEGMENT_SIZE_BYTES,
-        thread: Executor | None = None,
+        thread: Thread | None = None,
     ) -> None:
         self._root = root
         self._disk = disk
@@ -58,12 +71,11 @@ class Appender:
         self._chance = chance
         self._segment_size_bytes = segment_size_bytes
         self._interval_s = settings.commit_interval_ms / 1_000
-        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._thread: Thread = thread or CommitThread()
         self._incarnation: Incarnation | None = None
         self._abandoned: list[Incarnation] = []
         self._reopen_at_s = 0.0
-        self._group = Group()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[Told] = []
         self._wake = asyncio.Event()
         self._company = False
         self._closing = False
@@ -82,24 +94,46 @@ class Appender:
         if self._incarnation is not None:
             self._incarnation.note(received, duplicates, rejected_by_code)
 
-    async def append(
-        self, bodies: list[FrameBody], received_at_us: int, duplicates: int, rejected_by_code: dict[int, int]
+    def append(
+        self,
+        bodies: list[FrameBody],
+        received_at_us: int,
+        duplicates: int,
+        rejected_by_code: dict[int, int],
+        told: Told,
     ) -> None:
-        """Returns once every body is on disk, as one frame each. Raises SpoolUnavailable."""
+        """Every body becomes one frame; `told` is called from the event loop, never from here, once all are on disk or
+        nothing is certain. A callback and not a coroutine: a task a request would cost more than the frame.
+
+        Raises SpoolUnavailable, and then `told` is never called. `bodies` is not empty.
+        """
         incarnation = self._incarnation
         if incarnation is None or self._closing:
             raise SpoolUnavailable
+        assert bodies
         if duplicates or rejected_by_code:
             incarnation.note(duplicates + sum(rejected_by_code.values()), duplicates, rejected_by_code)
-        if not bodies:
-            return
-        chunks = self._group.chunks
         for body in bodies:
-            chunks.append(incarnation.encode(body, received_at_us))
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self._wake.set()
-        await waiter
+            incarnation.framing.add(body, received_at_us)
+        self.wait(told)
+
+    def take_in(
+        self, door: DoorLimits, body: bytes, media_type: str, received_at_us: int, country: str | None
+    ) -> tuple[int, int] | None:
+        """A request's body straight into its frames, by the Rust core: events and repeats; `wait` is called next.
+
+        None: nothing was added; decode it, and `append`.
+        """
+        incarnation = self._incarnation
+        if incarnation is None or self._closing:
+            return None
+        return incarnation.framing.take_in(door, body, media_type, received_at_us, country)
+
+    def wait(self, told: Told) -> None:
+        """Of what was just added: see `append`."""
+        self._waiters.append(told)
+        if len(self._waiters) == 1:
+            self._wake.set()
 
     async def run(self) -> None:
         """Commit groups until `close`; then end the incarnation."""
@@ -109,15 +143,13 @@ class Appender:
                 await self._recover(loop)
                 await self._woken()
                 if self._waiters:
-                    await self._commit(loop)
+                    await self._commit()
                 if self._closing and not self._waiters:
                     break
-            await self._end(loop)
+            await self._end()
         finally:  # nobody waits for a commit that will not come
             waiters, self._waiters, self._closing = self._waiters, [], True
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(SpoolUnavailable("closed"))
+            _tell(waiters, SpoolUnavailable("closed"))
             self._thread.shutdown()
             for incarnation in [*self._abandoned, *([self._incarnation] if self._incarnation else [])]:
                 incarnation.let_go()
@@ -145,16 +177,15 @@ class Appender:
         if self._company and not self._closing and self._interval_s:
             await asyncio.sleep(self._interval_s)
 
-    async def _commit(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _commit(self) -> None:
         incarnation = self._incarnation
         assert incarnation is not None
-        group, waiters = self._group, self._waiters
-        self._group, self._waiters = Group(), []
+        group, waiters = incarnation.close_group(), self._waiters
+        self._waiters = []
         self._company = len(waiters) > 1  # who came alone once will hardly be met next time, and goes at once
-        group.after = incarnation.state()
         started_s = self._clock.monotonic_s()
         try:
-            await loop.run_in_executor(self._thread, incarnation.commit, group)
+            await self._thread.call(partial(incarnation.commit, group))
         except OSError as error:
             self._abandon(incarnation, waiters + self._waiters, error)
             return
@@ -163,12 +194,10 @@ class Appender:
             raise
         metrics.COMMIT_SECONDS.observe(self._clock.monotonic_s() - started_s)
         metrics.COMMITTED_BYTES.inc(sum(map(len, group.chunks)))
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        _tell(waiters, None)
         if incarnation.full:
             try:
-                await loop.run_in_executor(self._thread, incarnation.roll)
+                await self._thread.call(incarnation.roll)
             except OSError as error:
                 self._abandon(incarnation, self._waiters, error)
 
@@ -176,43 +205,42 @@ class Appender:
     def _whole(self) -> bool:
         return self._incarnation is not None and not self._abandoned
 
-    def _abandon(self, incarnation: Incarnation, waiters: list[asyncio.Future[None]], error: OSError) -> None:
+    def _abandon(self, incarnation: Incarnation, waiters: list[Told], error: OSError) -> None:
         """After a failed write nothing beyond the watermark is trusted, not even by a second fsync."""
         log.error("spool_write_failed", incarnation=incarnation.identity.hex(), error=str(error), waiting=len(waiters))
         metrics.SPOOL_WRITE_FAILURES.inc()
-        self._group, self._waiters = Group(), []
+        incarnation.framing.take_out()
+        self._waiters = []
         self._incarnation = None
         self._abandoned.append(incarnation)
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_exception(SpoolUnavailable(str(error)))
+        _tell(waiters, SpoolUnavailable(str(error)))
 
     async def _recover(self, loop: asyncio.AbstractEventLoop) -> None:
         """End what was abandoned, begin anew; at most once in REOPEN_INTERVAL_S, however busy the door is."""
         if self._whole or loop.time() < self._reopen_at_s:
             return
         self._reopen_at_s = loop.time() + REOPEN_INTERVAL_S
-        await self._end_abandoned(loop)
+        await self._end_abandoned()
         if self._incarnation is None and not self._closing and len(self._abandoned) < ABANDONED_MAX:
             try:
-                self._incarnation = await loop.run_in_executor(self._thread, self._begin)
+                self._incarnation = await self._thread.call(self._begin)
             except OSError as error:
                 log.error("spool_open_failed", error=str(error))
 
-    async def _end_abandoned(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _end_abandoned(self) -> None:
         for incarnation in list(self._abandoned):
-            if await self._ended(loop, incarnation, abandoned=True):
+            if await self._ended(incarnation, abandoned=True):
                 self._abandoned.remove(incarnation)
 
-    async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _end(self) -> None:
         """What cannot be ended now, the next start ends: all that was promised is on disk."""
-        await self._end_abandoned(loop)
+        await self._end_abandoned()
         if self._incarnation is not None:
-            await self._ended(loop, self._incarnation, abandoned=False)
+            await self._ended(self._incarnation, abandoned=False)
 
-    async def _ended(self, loop: asyncio.AbstractEventLoop, incarnation: Incarnation, *, abandoned: bool) -> bool:
+    async def _ended(self, incarnation: Incarnation, *, abandoned: bool) -> bool:
         try:
-            await loop.run_in_executor(self._thread, partial(incarnation.end, abandoned=abandoned))
+            await self._thread.call(partial(incarnation.end, abandoned=abandoned))
         except OSError as error:
             log.error("spool_end_failed", incarnation=incarnation.identity.hex(), error=str(error))
             return False
@@ -222,3 +250,8 @@ class Appender:
         incarnation = Incarnation.begin(self._root, self._disk, self._clock, self._chance(16), self._segment_size_bytes)
         log.info("spool_incarnation", incarnation=incarnation.identity.hex())
         return incarnation
+
+
+def _tell(waiters: list[Told], outcome: SpoolUnavailable | None) -> None:
+    for told in waiters:
+        told(outcome)

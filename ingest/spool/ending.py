@@ -11,10 +11,16 @@ from ingest.spool.frame import MonthTotals, Totals
 
 ENDED = "ended"
 TOMBSTONES = "tombstones"
+VERSION = 1
+"""Of the JSON; left out where it is 1."""
 
 
 class DamagedEnding(msgspec.DecodeError):
     """This ending cannot be believed; the next recovery writes it anew from the segments."""
+
+
+class NewerEnding(DamagedEnding):
+    """This ending was written by a newer gateway; nobody here writes it anew."""
 
 
 class Ending(Struct, frozen=True):
@@ -37,7 +43,7 @@ def write_ending(disk: Disk, path: Path, ending: Ending) -> None:
 
 
 def read_ending(disk: Disk, path: Path) -> Ending | None:
-    """None when there is none. Raises OSError, DamagedEnding."""
+    """None when there is none. Raises OSError, DamagedEnding, NewerEnding."""
     try:
         size_bytes = disk.size(path)  # first: an idle reader asks often, and mostly there is none
         data = disk.read(path, 0, size_bytes)
@@ -46,4 +52,14 @@ def read_ending(disk: Disk, path: Path) -> Ending | None:
     line, _, checksum = data.partition(b"\n")
     if checksum != xxh3_64_hexdigest(line).encode() + b"\n":
         raise DamagedEnding(f"{path}: checksum")
-    return msgspec.json.decode(line, type=Ending)
+    try:
+        version = msgspec.json.decode(line, type=_Versioned).version
+        if version != VERSION:
+            raise NewerEnding(f"{path}: version {version}, this gateway reads {VERSION}")
+        return msgspec.json.decode(line, type=Ending)
+    except msgspec.ValidationError as error:
+        raise DamagedEnding(f"{path}: {error}") from error
+
+
+class _Versioned(Struct):
+    version: int = VERSION

@@ -8,8 +8,7 @@ Checksums are seeded with the incarnation's random identity. Tuples are laid out
 frame of another incarnation, on an old block of the disk, taken for one of this.
 """
 
-from itertools import accumulate
-from struct import Struct, pack, unpack_from
+from struct import Struct, pack, unpack, unpack_from
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -68,10 +67,15 @@ class Frame(NamedTuple):
     """This frame included."""
     rejected_by_code: tuple[int, ...]
     """Running counts in the order of ingest.codes; empty when unchanged since the frame before."""
-    ends: tuple[int, ...]
-    """Where each tuple ends within `rows`."""
+    ends_table: bytes
+    """Where each tuple ends within `rows`, u32 each."""
     rows: bytes
     """The tuples, one behind the other: what COPY takes between its header and its trailer."""
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The table as numbers."""
+        return unpack(f"<{self.count}I", self.ends_table)
 
     def tuples(self) -> list[bytes]:
         """Each event's COPY tuple."""
@@ -110,12 +114,11 @@ def encode(
     seed: int = 0,
 ) -> bytes:
     """The frame's bytes, padded to a multiple of 8."""
-    tuples = body.tuples
-    count = len(tuples)
-    ends = accumulate(map(len, tuples))
-    payload = b"".join((pack(f"<{len(rejected_by_code)}Q{count}I", *rejected_by_code, *ends), *tuples))
+    assert body.count > 0 and len(body.payload) + 8 * len(rejected_by_code) <= FRAME_SIZE_MAX_BYTES
+    count, payload = body.count, body.payload
+    if rejected_by_code:
+        payload = pack(f"<{len(rejected_by_code)}Q", *rejected_by_code) + payload
     length_bytes = len(payload)
-    assert count > 0 and length_bytes <= FRAME_SIZE_MAX_BYTES
     head = HEAD.pack(
         MAGIC,
         body.kind,
@@ -148,18 +151,18 @@ def decode(data: bytes, at: int = 0, seed: int = 0) -> tuple[Frame, int]:
         raise CutFrame(f"payload cut at {at}", after - at)
     if xxh3_64_intdigest(memoryview(data)[begin:stop], seed) != head[20]:
         raise TornFrame(f"payload checksum at {at}")
-    tables = unpack_from(f"<{codes}Q{count}I", data, begin)
-    ends = tables[codes:]
-    rows = data[begin + 8 * codes + 4 * count : stop]
-    if ends[-1] != len(rows):
+    tables = begin + 8 * codes
+    ends_table = data[tables : tables + 4 * count]
+    rows = data[tables + 4 * count : stop]
+    if int.from_bytes(ends_table[-4:], "little") != len(rows):
         raise TornFrame(f"tuples do not fill the payload at {at}")
-    return _frame(head, tables[:codes], ends, rows), after
+    return _frame(head, unpack_from(f"<{codes}Q", data, begin), ends_table, rows), after
 
 
 def decode_head(data: bytes, at: int = 0, seed: int = 0) -> tuple[Frame, int]:
     """As `decode`, for a frame whose payload may be damaged: without tuples and refusals. Raises TornFrame."""
     head = _head(data, at, seed)
-    return _frame(head, (), (), b""), at + HEAD_BYTES + head[5] + (-head[5] % 8)
+    return _frame(head, (), b"", b""), at + HEAD_BYTES + head[5] + (-head[5] % 8)
 
 
 def _head(data: bytes, at: int, seed: int) -> tuple[int, ...]:
@@ -174,10 +177,10 @@ def _head(data: bytes, at: int, seed: int) -> tuple[int, ...]:
     return head
 
 
-def _frame(head: tuple[int, ...], rejected_by_code: tuple[int, ...], ends: tuple[int, ...], rows: bytes) -> Frame:
+def _frame(head: tuple[int, ...], rejected_by_code: tuple[int, ...], ends_table: bytes, rows: bytes) -> Frame:
     return Frame(
         head[1], head[2], head[3], head[4], head[8], head[9], head[10], head[12],
-        MonthTotals(head[13], head[14]), Totals._make(head[15:20]), rejected_by_code, ends, rows,
+        MonthTotals(head[13], head[14]), Totals._make(head[15:20]), rejected_by_code, ends_table, rows,
     )  # fmt: skip
 
 

@@ -1,19 +1,20 @@
 """The incarnation a collector writes: frames into an open segment, sealed and followed by the next one as it grows.
 
-Two threads meet here: the event loop encodes (`encode`, `note`, `state`), the commit thread does the disk (`commit`,
-`roll`, `end`). They share nothing but what a `Group` carries from one to the other.
+Two threads meet here: the event loop makes frames (`framing`), the commit thread does the disk (`commit`, `roll`,
+`end`). They share nothing but what a `Group` carries from one to the other.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.limits import SEGMENT_SIZE_BYTES
-from ingest.batch import KIND_SIGNAL, FrameBody
+from ingest.batch import FrameBody
 from ingest.clock import Clock
-from ingest.spool import frame, segment
+from ingest.spool import segment
 from ingest.spool.disk import Disk, remove_if_there
 from ingest.spool.ending import ENDED, Ending, write_ending
-from ingest.spool.frame import MASK, MonthTotals, Totals
+from ingest.spool.frame import seed_of
+from ingest.spool.framing import framing_of
 from ingest.spool.state import State
 
 __all__ = ["Group", "Incarnation", "State"]
@@ -30,7 +31,7 @@ class Group:
 
     chunks: list[bytes] = field(default_factory=list)
     after: State | None = None
-    """The incarnation's state behind the last chunk, taken when the group is closed."""
+    """The incarnation's state behind the last chunk."""
 
 
 class Incarnation:
@@ -44,15 +45,8 @@ class Incarnation:
         self._disk = disk
         self._clock = clock
         self._segment_size_bytes = segment_size_bytes
-        self._seed = frame.seed_of(identity.hex())
-        # the event loop's
-        self._sequence = 0
-        self._totals = Totals()
-        self._months: dict[int, MonthTotals] = {}
-        self._rejected: list[int] = []
-        self._rejected_changed = False
-        self._framed = self._totals
-        self._framed_rejected: tuple[int, ...] = ()
+        self.framing = framing_of(seed_of(identity.hex()))
+        """The event loop's."""
         # the commit thread's
         self._durable = State()
         self._segment = directory
@@ -88,48 +82,22 @@ class Incarnation:
 
     # ── the event loop ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def note(self, received: int, duplicates: int, rejected_by_code: dict[int, int]) -> None:
-        """Count what a request held beside its frames; the next frame carries the totals."""
-        rejected = sum(rejected_by_code.values())
-        assert received == duplicates + rejected
-        for code, count in rejected_by_code.items():
-            if code >= len(self._rejected):
-                self._rejected += [0] * (code + 1 - len(self._rejected))
-            self._rejected[code] += count
-            self._rejected_changed = True
-        totals = self._totals
-        self._totals = totals._replace(
-            received=totals.received + received,
-            duplicates=totals.duplicates + duplicates,
-            rejected=totals.rejected + rejected,
-        )
-
     def encode(self, body: FrameBody, received_at_us: int) -> bytes:
         """The next frame's bytes; the totals move."""
-        count = len(body.tuples)
-        received, rows, signals, duplicates, rejected = self._totals
-        if body.kind == KIND_SIGNAL:
-            month_totals = MonthTotals()
-            totals = Totals(received + count, rows, signals + count, duplicates, rejected)
-        else:
-            before = self._months.get(body.month, MonthTotals())
-            month_totals = MonthTotals(before.rows + count, (before.hash + body.rows_hash) & MASK)
-            totals = Totals(received + count, rows + count, signals, duplicates, rejected)
-        refusals = tuple(self._rejected) if self._rejected_changed else ()
-        data = frame.encode(body, self._sequence, received_at_us, month_totals, totals, refusals, self._seed)
-        # only now: a body that cannot be encoded counts as nothing
-        if body.kind != KIND_SIGNAL:
-            self._months[body.month] = month_totals
-        if self._rejected_changed:
-            self._rejected_changed = False
-            self._framed_rejected = refusals
-        self._totals = self._framed = totals
-        self._sequence += 1
-        return data
+        self.framing.add(body, received_at_us)
+        return b"".join(self.framing.take_out())
+
+    def note(self, received: int, duplicates: int, rejected_by_code: dict[int, int]) -> None:
+        """As Framing.note."""
+        self.framing.note(received, duplicates, rejected_by_code)
 
     def state(self) -> State:
         """Behind the last encoded frame. What was noted since is the next frame's."""
-        return State(self._sequence, self._framed, dict(self._months), self._framed_rejected)
+        return self.framing.state()
+
+    def close_group(self) -> Group:
+        """The frames added since the last one."""
+        return Group(self.framing.take_out(), self.framing.state())
 
     # ── the commit thread ───────────────────────────────────────────────────────────────────────────────────────
 

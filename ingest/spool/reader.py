@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from ingest.batch import KIND_SIGNAL
 from ingest.spool import quarantine, segment
 from ingest.spool.disk import Disk
 from ingest.spool.durable import Durable
 from ingest.spool.ending import Ending
-from ingest.spool.frame import HEAD_BYTES, Frame, TornFrame
+from ingest.spool.frame import Frame, TornFrame
 from ingest.spool.lost import Lost, lost_before, lost_until
+from ingest.spool.run import Run
 from ingest.spool.state import State
 from ingest.spool.window import Window, segment_window
 
@@ -35,10 +35,15 @@ class PositionAhead(SegmentsGone):
 class Reading(NamedTuple):
     """What one `read` brought."""
 
-    frames: list[Frame]
+    runs: list[Run]
     state: State
     """Behind the last frame, or behind the damage at the end."""
     lost: list[Lost]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Of all runs, one by one."""
+        return [one for run in self.runs for one in run.frames]
 
 
 class Reader:
@@ -77,22 +82,22 @@ class Reader:
         Raises UnknownVersion, OSError.
         """
         durable = self.durable()
-        frames: list[Frame] = []
+        runs: list[Run] = []
         while size_bytes > 0 and self.state.sequence < durable:
-            if self._settled and (run_bytes := self._run(durable, size_bytes, frames)):
-                size_bytes -= run_bytes
-                continue
-            found = self._step(durable)
-            if found is None:
-                break
-            frames.append(found)
-            size_bytes -= HEAD_BYTES + len(found.rows)
+            found = self._runs(durable, size_bytes) if self._settled else []
+            if not found:
+                one = self._step(durable)
+                if one is None:
+                    break
+                found = [Run.of([one])]
+            runs += found
+            size_bytes -= sum(run.outline.size_bytes for run in found)
         ending = self._durable.known_ending
         if ending is not None and self.state.sequence >= ending.sequence and not self.finished:
             self.finished = True
-            self._take_over(_state_at(ending))  # what no later frame told of a month
+            self._take_ending(ending)  # what no later frame told of a month
         lost, self._lost = self._lost, []
-        return Reading(frames, self.state, lost)
+        return Reading(runs, self.state, lost)
 
     def durable(self) -> int:
         """How many frames are on disk. Raises OSError."""
@@ -144,30 +149,22 @@ class Reader:
 
     # ── frame by frame ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _run(self, until: int, size_bytes: int, frames: list[Frame]) -> int:
+    def _runs(self, until: int, size_bytes: int) -> list[Run]:
         """Frames one behind the other in this segment, as long as nothing is in the way: the common case, in few lines.
 
-        They are appended to `frames`; returns their bytes, 0 when the next one is not as plain as that.
+        None when the next one is not as plain as that.
         """
-        sequence, _, months, rejected_by_code = self.state
-        months, at, left_bytes, found = dict(months), self._at, size_bytes, None
-        try:
-            while left_bytes > 0 and sequence < until:
-                one, after = self._window.frame(at)
-                if one.sequence != sequence:
-                    break
-                found, at, sequence = one, after, sequence + 1
-                if found.kind != KIND_SIGNAL:
-                    months[found.month] = found.month_totals
-                rejected_by_code = found.rejected_by_code or rejected_by_code
-                frames.append(found)
-                left_bytes -= HEAD_BYTES + len(found.rows)
-        except TornFrame:
-            pass
-        if found is not None:
-            self._at, self.state = at, State(sequence, found.totals, months, rejected_by_code)
+        sequence, totals, months, rejected_by_code = self.state
+        runs, after = self._window.runs(self._at, sequence, until, size_bytes)
+        if runs:
+            months = dict(months)
+            for run in runs:
+                outline = run.outline
+                months.update(outline.months)
+                totals, rejected_by_code = outline.totals, outline.rejected_by_code or rejected_by_code
+            self._at, self.state = after, State(runs[-1].until, totals, months, rejected_by_code)
             self._totals_known = True
-        return size_bytes - left_bytes
+        return runs
 
     def _step(self, until: int) -> Frame | None:
         """The next frame below sequence `until`, or None when there is none to be had now."""
@@ -183,7 +180,7 @@ class Reader:
             if found.sequence >= until:
                 ending = self._durable.known_ending
                 if ending is not None and until >= ending.sequence:  # frames behind the end were never promised
-                    self._take_over(_state_at(ending))
+                    self._take_ending(ending)
                 return None
             self._at = after
             if found.sequence >= self.state.sequence:
@@ -248,7 +245,7 @@ class Reader:
             self._pending = later[0]
             return True
         assert ending is not None
-        self._take_over(_state_at(ending))
+        self._take_ending(ending)
         return False
 
     # ── what was lost ───────────────────────────────────────────────────────────────────────────────────────────
@@ -256,6 +253,14 @@ class Reader:
     def _take_over(self, after: State) -> None:
         """A state that the frames delivered may not add up to; the difference was lost."""
         self._account(after, lost_until(after, self.state))
+
+    def _take_ending(self, ending: Ending) -> None:
+        """The state at the end. What damage hid from who wrote it, and was delivered before, stays as delivered."""
+        told = _state_at(ending)
+        if told.sequence >= self.state.sequence and told.totals.received >= self.state.totals.received:
+            self._take_over(told)
+        else:
+            log.error("spool_ends_before_position", incarnation=self.directory.name, ending=ending.sequence)
 
     def _account(self, after: State, lost: Lost | None) -> None:
         if lost is not None and self._totals_known:
@@ -267,7 +272,7 @@ class Reader:
         """The damaged bytes from here to `end`, as they are, in the quarantine."""
         if end <= self._at:
             return
-        name = f"{self.directory.name}-{path.stem}-{self._at:010d}"
+        name = quarantine.piece_name(path, self._at)
         log.error("spool_damage", quarantine=name, size_bytes=end - self._at, error=str(torn))
         quarantine.keep(self._disk, self._quarantine, name, self._window.pieces(self._at, end))
 

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from config.limits import SEGMENT_SIZE_BYTES
 from ingest.clock import Clock
-from ingest.spool import segment
+from ingest.spool import quarantine, segment
 from ingest.spool.disk import Disk, remove_if_there
-from ingest.spool.ending import ENDED, DamagedEnding, Ending, read_ending, write_ending
+from ingest.spool.ending import ENDED, DamagedEnding, Ending, NewerEnding, read_ending, write_ending
 from ingest.spool.frame import HEAD_BYTES, TornFrame
 from ingest.spool.incarnation import LOCK, NEW, WATERMARK
+from ingest.spool.shortfall import Shortfall, note
 from ingest.spool.state import State
 from ingest.spool.window import Window, segment_window
 
@@ -23,6 +25,9 @@ log: Any = structlog.get_logger()
 IDENTITY = re.compile("[0-9a-f]{32}")
 DEAD = ".dead"
 """Suffix of a directory whose incarnation has its tombstone; what is in it is nobody's."""
+MISSING_MAX = SEGMENT_SIZE_BYTES // HEAD_BYTES
+"""Frames that a watermark may promise beyond those there are and be believed: a segment's. Power cuts tear watermarks,
+too, and what is left of one is any number."""
 
 
 def incarnations(disk: Disk, root: Path) -> list[str]:
@@ -47,7 +52,7 @@ def recover(disk: Disk, root: Path, clock: Clock) -> list[str]:
                 _clear_unborn(disk, directory)
             elif name in incarnation_names and not _recover_one(disk, directory, clock):
                 held.append(name)
-        except (OSError, segment.UnknownVersion) as error:
+        except (OSError, segment.UnknownVersion, NewerEnding) as error:
             log.error("spool_not_recovered", incarnation=name, error=str(error) or type(error).__name__)
     return held
 
@@ -77,6 +82,8 @@ def _is_ended(disk: Disk, directory: Path) -> bool:
     """It has an ending that can be believed, and no segment that looks as if it were still written."""
     try:
         ended = read_ending(disk, directory / ENDED) is not None
+    except NewerEnding:
+        raise
     except DamagedEnding as error:
         log.error("spool_ending_damaged", incarnation=directory.name, error=str(error))
         return False
@@ -104,6 +111,8 @@ def _end(disk: Disk, directory: Path, clock: Clock) -> None:
     except DamagedEnding:
         ending = None
     found = _survey(disk, directory)
+    if ending is None and found.shortfall is not None:
+        _tell(disk, directory, found, found.shortfall)
     for path in found.segments[:-1]:
         _seal(disk, path)  # its rename was lost; a segment followed by another one was whole
     if found.segments:
@@ -127,6 +136,17 @@ def _end(disk: Disk, directory: Path, clock: Clock) -> None:
         write_ending(disk, directory / ENDED, ending)
 
 
+def _tell(disk: Disk, directory: Path, found: "_Survey", shortfall: Shortfall) -> None:
+    """Before anything is cut: what is left of frames that were promised goes to the quarantine."""
+    kept = quarantine.beside(directory.parent)
+    note(disk, kept, shortfall)
+    if found.segments:
+        path, at = found.segments[-1], found.valid_bytes
+        window = segment_window(disk, directory, segment.base_of(path.name) or 0)
+        if disk.size(path) > at:
+            quarantine.put(disk, kept, quarantine.piece_name(path, at), window.pieces(at, None))
+
+
 def _seal(disk: Disk, path: Path) -> None:
     if path.suffix == segment.OPEN:
         disk.fsync(path)
@@ -147,6 +167,8 @@ class _Survey(NamedTuple):
     """Of the last segment, up to the end of the last frame that was on disk for certain."""
     acknowledged_bytes: bool
     """Whether what follows them was promised: then it is damage, and kept; otherwise it is a torn tail."""
+    shortfall: Shortfall | None = None
+    """More was promised than these bytes can have held, by a watermark that can be believed."""
 
 
 def _survey(disk: Disk, directory: Path) -> _Survey:
@@ -165,12 +187,13 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
         break
     for window in windows[first:]:
         state, at, trusted = scan(window, state, at if window is windows[first] else 0, mark)
-    if not paths or mark <= state.sequence:
+    if mark <= state.sequence:
         return _Survey(paths, state, at, trusted, False)
-    rest_bytes = disk.size(paths[-1]) - at
+    rest_bytes = disk.size(paths[-1]) - at if paths else 0
     if mark > state.sequence + rest_bytes // HEAD_BYTES:
         log.error("spool_watermark_impossible", incarnation=directory.name, watermark=mark, sequence=state.sequence)
-        return _Survey(paths, state, at, trusted, False)
+        shortfall = Shortfall(directory.name, state.sequence, mark) if mark - state.sequence <= MISSING_MAX else None
+        return _Survey(paths, state, at, trusted, False, shortfall)
     log.error("spool_acknowledged_damaged", incarnation=directory.name, watermark=mark, sequence=state.sequence)
     return _Survey(paths, _by_heads(windows[-1], state, at, mark), at, trusted, True)
 

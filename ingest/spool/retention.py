@@ -23,7 +23,32 @@ class Kept(NamedTuple):
     """Sequence behind its last frame: the base of the next segment, or where the incarnation ended."""
     size_bytes: int
     age_s: float
-    """Since it was sealed, by the file's modification time."""
+    """Since it was sealed, by the file's modification time; as `Deliveries` says it, since it was seen delivered."""
+
+
+class Deliveries:
+    """Since when each segment is delivered, as seen by one process, by a clock that nobody sets.
+
+    A store that falls back does so from what it had, so the time that delivered segments are kept counts from there. A
+    start forgets, and keeps longer.
+    """
+
+    def __init__(self) -> None:
+        self._since_s: dict[tuple[str, int], float] = {}
+
+    def aged(self, segments: list[Kept], positions: Mapping[str, Mapping[str, int]], monotonic_s: float) -> list[Kept]:
+        """The same segments, `age_s` counted from when all readers of `positions` were first seen behind each."""
+        before, self._since_s, aged = self._since_s, {}, []
+        for kept in segments:
+            key, since_s = (kept.incarnation, kept.base), monotonic_s
+            if _is_delivered(kept, positions):
+                since_s = self._since_s[key] = before.get(key, monotonic_s)
+            aged.append(kept._replace(age_s=monotonic_s - since_s))
+        return aged
+
+
+def _is_delivered(kept: Kept, positions: Mapping[str, Mapping[str, int]]) -> bool:
+    return all(read.get(kept.incarnation, 0) >= kept.until for read in positions.values())
 
 
 def removable(
@@ -41,7 +66,7 @@ def removable(
     delivered = []
     age_s: dict[str, float] = {}
     for kept in sorted(segments):
-        if all(read.get(kept.incarnation, 0) >= kept.until for read in positions.values()):
+        if _is_delivered(kept, positions):
             age_s[kept.incarnation] = min(kept.age_s, age_s.get(kept.incarnation, kept.age_s))
             delivered.append((-age_s[kept.incarnation], kept))
     result = []

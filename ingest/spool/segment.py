@@ -23,7 +23,7 @@ class TornSegment(Exception):
 
 
 class UnknownVersion(Exception):
-    """This segment was written by a newer gateway; nothing is dropped, nothing is read."""
+    """Written by a newer gateway; nothing is dropped, nothing is read."""
 
 
 class SegmentHead(NamedTuple):

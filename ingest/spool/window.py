@@ -6,9 +6,12 @@ What is held at a time is WINDOW_BYTES or one frame, whichever is larger.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ingest import core
+from ingest.core import RustCore
 from ingest.spool import frame, segment
 from ingest.spool.disk import Disk
 from ingest.spool.frame import HEAD_BYTES, MAGIC_BYTES, CutFrame, Frame, TornFrame
+from ingest.spool.run import Run
 
 WINDOW_BYTES = 1024 * 1024
 """Asked of the disk at a time."""
@@ -20,7 +23,9 @@ assert WINDOW_BYTES % 8 == 0
 class Window:
     """The bytes of one segment. All places are offsets in its file; all calls raise what `read` raises."""
 
-    def __init__(self, read: Callable[[int, int], bytes], seed: int) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], seed: int, name: str = "") -> None:
+        """`name` is for people."""
+        self._name = name
         self._read = read
         """(offset, size_bytes) → bytes, fewer only at the end of the file."""
         self._seed = seed
@@ -30,7 +35,10 @@ class Window:
     def segment_head(self) -> tuple[segment.SegmentHead, int]:
         """The segment's header and its size in bytes. Raises TornSegment, UnknownVersion."""
         self._load(0, WINDOW_BYTES)
-        return segment.decode(self._data)
+        try:
+            return segment.decode(self._data)
+        except segment.UnknownVersion as error:
+            raise segment.UnknownVersion(f"{self._name}: {error}") from None
 
     def frame(self, at: int) -> tuple[Frame, int]:
         """The frame at `at`, and where the next one begins. Raises TornFrame: CutFrame if the file ends within it."""
@@ -42,6 +50,52 @@ class Window:
                     raise
             else:
                 return found, after + self._begin
+
+    def runs(self, at: int, sequence: int, until: int, size_bytes: int) -> tuple[list[Run], int]:
+        """Frames numbered from `sequence` on to below `until`, one behind the other from `at` on, until they are
+        `size_bytes`, and where the next one begins. It stops early at whatever is no such frame.
+        """
+        rust, runs = core.chosen.rust, list[Run]()
+        while size_bytes > 0 and sequence < until:
+            if rust is None:
+                one, after = self._run(at, sequence, until, size_bytes)
+            else:
+                one, after = self._packed_run(rust, at, sequence, until, size_bytes)
+            if one is None:
+                break
+            at, sequence = after, one.until
+            size_bytes -= one.outline.size_bytes
+            runs.append(one)
+        return runs, at
+
+    def _packed_run(
+        self, rust: RustCore, at: int, sequence: int, until: int, size_bytes: int
+    ) -> tuple[Run | None, int]:
+        """What is whole in the bytes at hand, or else in those from `at` on; a frame larger than that is the twin's."""
+        for _ in range(2):
+            if at >= self._begin:
+                found = rust.read_run(self._data, at - self._begin, self._seed, sequence, until, size_bytes)
+                if found is not None:
+                    packed, told, after = found
+                    return Run.of_packed(packed, sequence, told), after + self._begin
+            if at == self._begin and self._data:
+                break
+            self._load(at, WINDOW_BYTES)
+        return self._run(at, sequence, until, 1)
+
+    def _run(self, at: int, sequence: int, until: int, size_bytes: int) -> tuple[Run | None, int]:
+        frames: list[Frame] = []
+        while size_bytes > 0 and sequence < until:
+            try:
+                one, after = self.frame(at)
+            except TornFrame:
+                break
+            if one.sequence != sequence:
+                break
+            frames.append(one)
+            at, sequence = after, sequence + 1
+            size_bytes -= HEAD_BYTES + len(one.rows)
+        return Run.of(frames) if frames else None, at
 
     def frame_head(self, at: int) -> tuple[Frame, int]:
         """As `frame`, for a frame whose payload may be damaged: without tuples. Raises TornFrame."""
@@ -115,4 +169,4 @@ def segment_window(disk: Disk, directory: Path, base: int) -> Window:
             return data
         return b""
 
-    return Window(read, frame.seed_of(directory.name))
+    return Window(read, frame.seed_of(directory.name), f"{directory.name}/{base:016x}")

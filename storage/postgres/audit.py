@@ -25,11 +25,12 @@ SELECT content_id, (floor(extract(epoch FROM first_play) / 3600))::bigint AS hou
              ELSE e.occurred_at END) AS first_play
     FROM playback_events e
     LEFT JOIN clock_repairs r ON r.event_id = e.event_id AND r.occurred_at = e.occurred_at
-    WHERE e.event_type = 'play' AND NOT e.test
+    WHERE e.event_type = 'play' AND NOT e.test AND e.received_at >= $4
     GROUP BY 1, 2) plays
 WHERE first_play >= $2 GROUP BY 1, 2
 """
-"""A view is a (session, content), counted in the hour of its earliest play by corrected time (DESIGN §4)."""
+"""A view is a (session, content), counted in the hour of its earliest play by corrected time (DESIGN §4). Written apart
+from what counts in Redis (storage.redis.sign), so that the one shows errors of the other."""
 
 
 class StoredPosition(NamedTuple):
@@ -47,7 +48,8 @@ class Audit:
         self._url = url
 
     async def __aenter__(self) -> "Audit":
-        self._connection = await asyncpg.connect(self._url, timeout=10)
+        # in UTC, where a day has 24 hours: times are added up below
+        self._connection = await asyncpg.connect(self._url, timeout=10, server_settings={"timezone": "UTC"})
         self._snapshot = self._connection.transaction(isolation="repeatable_read", readonly=True)
         await self._snapshot.start()
         return self
@@ -85,10 +87,11 @@ class Audit:
         rows = await self._connection.fetch("SELECT event_id, raw_occurred_at, occurred_at FROM clock_repairs")
         return {(row["event_id"].bytes, _us(row["raw_occurred_at"])): _us(row["occurred_at"]) for row in rows}
 
-    async def views(self, since: datetime) -> dict[tuple[str, int], int]:
-        """(content, hour since 1970) → views, computed from the rows."""
+    async def views(self, since_us: int, received_since_us: int) -> dict[tuple[str, int], int]:
+        """(content, hour since 1970) → views since then, computed from rows received since then."""
         ahead_max = timedelta(microseconds=copy_tuple.CORRECTED_AHEAD_MAX_US)
-        rows = await self._connection.fetch(VIEWS, copy_tuple.CLOCK_TOLERANCE_US // 1_000_000, since, ahead_max)
+        moments = _moment(since_us), ahead_max, _moment(received_since_us)
+        rows = await self._connection.fetch(VIEWS, copy_tuple.CLOCK_TOLERANCE_US // 1_000_000, *moments)
         return {(str(row["content_id"]), row["hour"]): row["views"] for row in rows}
 
 
@@ -140,6 +143,10 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
         result.append(data[at:end])
         at = end
     return result, data[at:]
+
+
+def _moment(epoch_us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=epoch_us)
 
 
 def _us(moment: datetime) -> int:

@@ -6,18 +6,20 @@ only if no row stands under it as sent; one that was repaired once stays so, als
 clock (adopt_staged looks).
 """
 
-import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 
 from config.settings import DoorSettings
+from ingest.clock import Clock
 from ingest.tuple import event_id, month_of, occurred_at_us, received_at_us, with_occurred_at
 from storage.postgres.batch import Placed, Row, rows_of
 from storage.postgres.fingerprint import Fingerprints
 from storage.postgres.partition import POSTGRES_EPOCH_US
 from storage.postgres.statement import STATEMENTS
+from storage.sink import Slice
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECONDS = 1_000_000
@@ -65,47 +67,69 @@ async def settle(connection: asyncpg.Connection, broken: list[Placed], door: Doo
 
 
 class Lookout:
-    """Watches which events any drain repairs whose time as sent may come within the door's window later.
+    """Watches which events any drain repairs whose time as sent is one that the door takes, now or soon.
 
-    Their resends may look sane, and be sent to another gateway than the one that repaired them.
+    Their resends may look sane, and be sent to another gateway than the one that repaired them. What the door takes is
+    judged by when a frame was received: of a gateway whose own clock is wrong, or was, it is looked at anew.
     """
 
-    def __init__(self, door: DoorSettings, most: int) -> None:
+    def __init__(self, door: DoorSettings, most: int, clock: Clock) -> None:
         self._door = door
         self._most = most
+        self._clock = clock
+        self._watched_us = range(0)
+        """Times as sent, microseconds since 1970."""
         self._since = _EPOCH
         self._rest_until_s = 0.0
 
     async def begin(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
         """Look at all there are: another server may have another clock. Raises the driver's errors."""
-        self._since = _EPOCH
+        now_us = self._clock.now_us()
+        self._watched_us = range(0)
+        self._watch(now_us, now_us)
         await self._look(connection, fingerprints)
         self._rest_until_s = 0.0
 
-    async def go_on(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
-        """Look at those since the last look. Raises the driver's errors."""
-        began_s = time.monotonic()
-        if began_s < self._rest_until_s:
+    async def go_on(self, connection: asyncpg.Connection, fingerprints: Fingerprints, slices: Sequence[Slice]) -> None:
+        """Look at those since the last look, or at all that matter to `slices`. Raises the driver's errors."""
+        began_s = self._clock.monotonic_s()
+        sane_us = [sane_us for one in slices for run in one.runs for sane_us in run.outline.sane_us or ()]
+        if not (sane_us and self._watch(min(sane_us), max(sane_us))) and began_s < self._rest_until_s:
             return
         await self._look(connection, fingerprints)
-        ended_s = time.monotonic()
+        ended_s = self._clock.monotonic_s()
         self._rest_until_s = ended_s + (ended_s - began_s) * (1 / LOOK_SHARE - 1)
+
+    def watches(self, raw_us: int) -> bool:
+        """Whether a resend of an event repaired from this time may look sane."""
+        return raw_us in self._watched_us
+
+    def _watch(self, first_us: int, last_us: int) -> bool:
+        """What was received between these; False when that is watched already."""
+        past_us, future_us = self._door.past_s * MICROSECONDS, self._door.future_s * MICROSECONDS
+        if self.watches(first_us - past_us) and self.watches(last_us + future_us):
+            return False
+        known = self._watched_us or range(first_us, first_us)
+        # a whole window more at either end, so that this is seldom
+        begin_us, end_us = first_us - past_us - future_us, last_us + future_us + past_us
+        self._watched_us = range(min(known.start, begin_us), max(known.stop, end_us))
+        self._since = _EPOCH
+        return True
 
     async def _look(self, connection: asyncpg.Connection, fingerprints: Fingerprints) -> None:
         if fingerprints.everything:
             return
-        door, most = self._door, self._most + 1  # one more tells that they are too many
+        watched, most = self._watched_us, self._most + 1  # one more tells that they are too many
         found = await connection.fetchrow(
-            STATEMENTS["repaired_lately"], door.future_s + door.past_s, door.past_s, most, self._since, OVERLAP_S
+            STATEMENTS["repaired_lately"], _moment(watched.start), _moment(watched.stop), most, self._since, OVERLAP_S
         )
         ids = found["ids"]
         fingerprints.always(ids[at : at + 16] for at in range(0, len(ids), 16))
+        if found["since"] < self._since:  # the server's clock was set back: what is repaired now may look older
+            self._since = _EPOCH
+            await self._look(connection, fingerprints)
+            return
         self._since = found["since"]
-
-
-def comes_true(raw_us: int, settled_us: int, door: DoorSettings) -> bool:
-    """Whether a repaired event's time as sent lies ahead, and near enough that a resend may look sane later."""
-    return settled_us < raw_us < settled_us + (door.future_s + door.past_s) * MICROSECONDS
 
 
 def _under(row: Row, settled_us: dict[tuple[bytes, int], int]) -> Row:

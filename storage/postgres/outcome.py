@@ -21,10 +21,11 @@ class Outcome:
     stored: int = 0
     duplicate: int = 0
     staged: int = 0
+    refused: int = 0
+    taken: bool = False
+    """Whether the table took, or had, any row."""
     repaired: list[Row] = field(default_factory=list)
     dead: dict[str, int] = field(default_factory=dict)
-    unkept: int = 0
-    """Of the dead, those past the quota of the dead letters."""
     unaccounted: int = 0
 
     def count(self) -> None:
@@ -35,7 +36,6 @@ class Outcome:
         metrics.STORE_REPAIRED.inc(len(self.repaired))
         for reason, count in self.dead.items():
             metrics.STORE_DEAD.labels(reason).inc(count)
-        metrics.STORE_DEAD_UNKEPT.inc(self.unkept)
         metrics.STORE_UNACCOUNTED.inc(self.unaccounted)
         if self.unaccounted:
             log.error("rows_unaccounted", rows=self.unaccounted)

@@ -54,15 +54,23 @@ async def ensure_ahead(conn: asyncpg.Connection, now: datetime, months_ahead: in
     return made
 
 
+class TooManyExpired(Exception):
+    """Nothing was dropped."""
+
+
 async def drop_expired(
     conn: asyncpg.Connection,
     now: datetime,
     retention_days: int = 400,
     *,
     oldest_made: Month,
+    at_once_max: int = 2,
     row_hash_sum: RowHashSum | None = None,
 ) -> list[MonthDropped]:
     """Drops the months that are older than the retention; returns what went, nothing while another does the same.
+
+    A month is due once a month. Raises TooManyExpired, and drops none, when more than `at_once_max` are: then it is
+    rather the clock that is wrong.
 
     `oldest_made` is the horizon: months from there on are never dropped. Each month is marked and detached
     (concurrently, which holds up no writer, and is the reason why `conn` must not be inside a transaction), then
@@ -76,6 +84,11 @@ async def drop_expired(
     try:
         pending = dict(await _attached(conn))
         expired = months_expired(pending.keys(), now, retention_days, oldest_made)
+        if len(expired) > at_once_max:
+            raise TooManyExpired(
+                f"{len(expired)} months are older than {retention_days} days at {now:%Y-%m-%d %H:%M}, and at most "
+                f"{at_once_max} are dropped at once (postgres.drop_months_max): is the clock right?"
+            )
         for month in sorted(expired, key=lambda month: not pending[month]):  # one pending detach stops all others
             await _detach(conn, month, pending=pending[month])
         dropped = []

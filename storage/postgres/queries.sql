@@ -61,14 +61,19 @@ SELECT sent.number - 1 AS number, timestamptz_send(repair.occurred_at) AS occurr
   FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS sent (event_id, raw_occurred_at, number)
   JOIN clock_repairs AS repair USING (event_id, raw_occurred_at);
 
--- repaired_lately: ids whose time as sent lay ahead and comes within the door's window later, so that a resend may look sane.
--- $1: the door's future and past together, in seconds; $2: its past; $3: at most so many; $4: repaired since;
--- $5: seconds by which the next look has to overlap this one, for what is repaired and not committed yet.
--- Returns since when the next has to look, and the ids, 16 bytes each.
+-- repaired_lately: ids whose time as sent is between $1 and $2, where a resend may look sane.
+-- $3: at most so many; $4: repaired since; $5: seconds by which the next look has to overlap this one, for what is repaired and
+-- not committed yet. Returns since when the next has to look, and the ids, 16 bytes each.
 SELECT now() - $5::bigint * interval '1 second' AS since, coalesce(string_agg(id, ''::bytea), ''::bytea) AS ids
   FROM (SELECT DISTINCT uuid_send(event_id) AS id FROM clock_repairs
-         WHERE repaired_at > $4
-           AND raw_occurred_at > occurred_at
-           AND raw_occurred_at < occurred_at + $1::bigint * interval '1 second'
-           AND raw_occurred_at > now() - $2::bigint * interval '1 second'
+         WHERE repaired_at > $4 AND raw_occurred_at BETWEEN $1 AND $2
          LIMIT $3) AS repaired;
+
+-- signs: of a month's rows received since $1 what the counters read of an event, as the first columns of its tuple in the
+-- spool, `sequence` the last: the time is as the player sent it, also where a broken clock's was repaired. {table} is the
+-- month's, {which} narrows the events down
+SELECT event.event_id, event.content_id, event.session_id, coalesce(repair.raw_occurred_at, event.occurred_at),
+       event.received_at, event.event_type, event.test, event.sent_at, event.sequence
+  FROM {table} AS event
+  LEFT JOIN clock_repairs AS repair ON repair.event_id = event.event_id AND repair.occurred_at = event.occurred_at
+ WHERE event.received_at >= $1 AND NOT event.test AND {which};

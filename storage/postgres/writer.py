@@ -21,9 +21,10 @@ from ingest.batch import FLAG_CLOCK_BROKEN
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
 from storage import metrics
-from storage.dead_letter import DeadLetters, Letter, letter_of
+from storage.dead_letter.letter import Letter, letter_of
+from storage.dead_letter.writer import DeadLetters
 from storage.postgres import clock_repair, positions, totals
-from storage.postgres.batch import COLUMNS, Batch, Placed, Row, rows_of, sort
+from storage.postgres.batch import COLUMNS, Batch, Placed, Row, Stretch, rows_of, sort
 from storage.postgres.connection import check_registration, connect
 from storage.postgres.copy import copy
 from storage.postgres.fingerprint import Fingerprints
@@ -70,12 +71,14 @@ class PostgresSink:
         self._url = url
         self._door = door
         self._fingerprints = Fingerprints(settings.fingerprints_max)
-        self._lookout = clock_repair.Lookout(door, settings.fingerprints_max)
+        self._lookout = clock_repair.Lookout(door, settings.fingerprints_max, clock)
         self._months = Months(clock, door.past_s)
         self._dead = DeadLetters(data_dir, self.reader, disk, clock, dead_letters.quota_bytes)
         self._connection: asyncpg.Connection | None = None
         self._positions: dict[str, int] = {}
         self._books: dict[str, Books] = {}
+        self._refused = 0
+        """Rows since the last one that the table took."""
 
     async def open(self) -> dict[str, int]:
         """Connect; where every incarnation stands. Raises SinkUnavailable, SinkLost, SinkRefused."""
@@ -107,7 +110,7 @@ class PostgresSink:
                 if not slices:  # only whether it is there
                     await connection.execute("SELECT 1")
                     return
-                await self._lookout.go_on(connection, self._fingerprints)
+                await self._lookout.go_on(connection, self._fingerprints, slices)
                 outcome = await self._write(connection, slices)
         except BaseException:
             self._fingerprints.forget()
@@ -117,10 +120,11 @@ class PostgresSink:
         self._fingerprints.keep()
         self._fingerprints.always([
             tuples.event_id(row.data) for row in outcome.repaired
-            if clock_repair.comes_true(tuples.occurred_at_us(row.sent), tuples.occurred_at_us(row.data), self._door)
+            if self._lookout.watches(tuples.occurred_at_us(row.sent))
         ])  # fmt: skip
         self._books.update(outcome.books)
         self._positions.update((one.incarnation, one.state.sequence) for one in slices)
+        self._refused = 0 if outcome.taken else self._refused + outcome.refused
         outcome.count()
 
     async def close(self) -> None:
@@ -149,7 +153,7 @@ class PostgresSink:
                     continue
                 if refused.kind is Refusal.DUPLICATE:
                     metrics.STORE_MISSED.inc()
-                batch = Batch([], batch.plain + batch.suspected, batch.broken)
+                batch = batch.staged()
         raise SinkUnavailable(f"A batch was refused {ATTEMPTS_MAX} times: is something else making or dropping months?")
 
     async def _transaction(self, connection: asyncpg.Connection, slices: Sequence[Slice], batch: Batch) -> Outcome:
@@ -165,41 +169,44 @@ class PostgresSink:
                 letter_of(slices[row.owner].incarnation, row.frame, row.number, row.sent, reason, sqlstate, message)
             )
 
-        plain = await self._in_a_month(connection, batch.plain, bury)
+        plain = await self._plain_in_a_month(connection, batch.plain, bury)
         suspected = await self._in_a_month(connection, batch.suspected, bury)
         await connection.execute("BEGIN")
         rows = [row for placed in suspected for row in rows_of(placed)]
         try:
-            for schema in {placed.frame.schema for placed in plain}:
-                frames = [placed.frame for placed in plain if placed.frame.schema == schema]
-                count = sum(frame.count for frame in frames)
-                await copy(connection, TABLE, COLUMNS[schema], (frame.rows for frame in frames), count)
+            for schema in {stretch.schema for stretch in plain}:
+                stretches = [stretch for stretch in plain if stretch.schema == schema]
+                pieces = (piece for stretch in stretches for piece in stretch.pieces())
+                count = sum(stretch.count for stretch in stretches)
+                await copy(connection, TABLE, COLUMNS[schema], pieces, count)
             if batch.broken:
                 for row in await clock_repair.settle(connection, batch.broken, self._door):
                     if await self._months.can_hold(connection, row.month):
                         rows.append(row)
                     else:
                         bury(row, MONTH_DROPPED)
-            adopted = await adopt(connection, rows)
+            adopted = await adopt(connection, rows, self._refused)
         except asyncpg.PostgresError as error:
             kind = refusal(error)
             if kind is Refusal.ELSE:
                 raise
             raise RowsRefused(kind) from error
 
-        for placed in plain:
-            bookings[placed.owner].store(placed.frame.month, placed.frame.count, placed.frame.rows_hash)
+        for stretch in plain:
+            for month, (count, rows_hash) in stretch.months.items():
+                bookings[stretch.owner].store(month, count, rows_hash)
         for row in adopted.stored:
             bookings[row.owner].store(row.month, 1, tuples.row_hash(row.data))
         for row in adopted.duplicate:
             bookings[row.owner].duplicate += 1
         for row, sqlstate, message in adopted.refused:
             bury(row, f"sqlstate_{sqlstate}", sqlstate, message)
-        outcome.staged = len(rows)
+        outcome.staged, outcome.refused = len(rows), len(adopted.refused)
+        outcome.taken = adopted.taken or bool(plain)
         outcome.repaired = [
             row for row in adopted.stored if row.frame.flags & FLAG_CLOCK_BROKEN and row.data != row.sent
         ]
-        outcome.unkept = self._dead.keep(letters)
+        self._dead.keep(letters)
         for one, booking in zip(slices, bookings, strict=True):
             before = self._books.get(one.incarnation, Books())
             after = outcome.books[one.incarnation] = totals.moved(before, one.state, one.lost, booking)
@@ -210,12 +217,30 @@ class PostgresSink:
         await connection.execute("COMMIT")
         return outcome
 
+    async def _plain_in_a_month(
+        self, connection: asyncpg.Connection, stretches: list[Stretch], bury: Any
+    ) -> list[Stretch]:
+        """As `_in_a_month`."""
+        gone = await self._gone(connection, {month for stretch in stretches for month in stretch.months})
+        if not gone:
+            return stretches
+        kept = []
+        for stretch in stretches:
+            frames = [placed.frame for placed in self._in(stretch.placed(), gone, bury)]
+            if frames:
+                kept.append(Stretch(stretch.owner, stretch.schema, frames))
+        return kept
+
     async def _in_a_month(self, connection: asyncpg.Connection, frames: list[Placed], bury: Any) -> list[Placed]:
         """Those whose month is there, made if need be; the rows of the others are buried."""
-        months = {placed.frame.month for placed in frames}
-        gone = {month for month in months if not await self._months.can_hold(connection, month)}
-        if not gone:
-            return frames
+        return self._in(frames, await self._gone(connection, {placed.frame.month for placed in frames}), bury)
+
+    async def _gone(self, connection: asyncpg.Connection, months: set[int]) -> set[int]:
+        return {month for month in months if not await self._months.can_hold(connection, month)}
+
+    @staticmethod
+    def _in(frames: list[Placed], gone: set[int], bury: Any) -> list[Placed]:
+        """Those of other months; the rows of the `gone` ones are buried."""
         for placed in frames:
             if placed.frame.month in gone:
                 for row in rows_of(placed):

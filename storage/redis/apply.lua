@@ -1,11 +1,12 @@
 #!lua
 -- Positions and their effects, all or nothing. What is kept under which key: key.py; what the entries mean: sign.py.
 --
--- KEYS  1 registration · 2 positions · 3 totals · 4 live
+-- KEYS  1 registration · 2 positions · 3 totals · 4 live; of a rebuild 1 and 3 are its own: it counts views with this
+--       script, beside those in force
 -- ARGV  1 registration as this reader opened it · 2 now_us · 3 lease_us · 4 memory_ms of a session · 5 memory_s of a view
 --       6 positions · 7 views · 8 sessions (packed, sign.py) · 9 rows · 10 signals · 11 tests
--- Answer: {1, views moved, sessions moved}; when nothing was done {0, why}: it is not where this reader left it, or
---         {-1, why}: there is a key that is not of our making.
+-- Answer: {1, views moved, sessions moved}; when nothing was done {0, why}: it is not where this reader left it,
+--         {-1, why}: there is a key that is not of our making, or {-2, why}: it was lost or rebuilt.
 --
 -- Everything is read and checked before the first write, since Redis takes no write of a script back. The first line
 -- makes Redis refuse the script as a whole when it is out of memory, a replica, or cannot write to its disk.
@@ -15,6 +16,8 @@ local REGISTER, REGISTER_BYTES = '<dBdc16d', 41
 local PLAY, PAUSE = 1, 2
 
 local tag = string.match(KEYS[1], '^{.-}:')
+local view_prefix = tag .. 'view' .. (string.match(ARGV[1], ':.+$') or '') .. ':'
+local views_prefix = string.gsub(KEYS[3], 'totals$', 'views:')
 local now_us, lease_us, memory_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local unpacked, call = struct.unpack, redis.call
 
@@ -61,7 +64,7 @@ end
 
 ---- positions
 
-if call('GET', KEYS[1]) ~= ARGV[1] then return {0, 'the registration is not the one this reader opened'} end
+if call('GET', KEYS[1]) ~= ARGV[1] then return {-2, 'the registration is not the one this reader opened'} end
 local positions, moved = {}, {}
 local at = 1
 while at <= #ARGV[6] do
@@ -85,7 +88,7 @@ while at <= #ARGV[7] do
   local session, content, hour
   session, content, hour, at = unpacked('<c16c16i4', ARGV[7], at)
   local n = #view_keys + 1
-  view_keys[n], view_contents[n], view_hours[n] = tag .. 'view:' .. session .. content, content, hour
+  view_keys[n], view_contents[n], view_hours[n] = view_prefix .. session .. content, content, hour
 end
 
 local deltas = {} -- hour → content → views
@@ -113,7 +116,7 @@ for i, known in ipairs(fetched(view_keys, 'MGET')) do
 end
 local sums, zeros = {}, {} -- hour → {content, views, …}; hour → {content, …}
 for hour, contents in pairs(deltas) do
-  local key = tag .. 'views:' .. hour
+  local key = views_prefix .. hour
   local names, changes = {}, {}
   for content, views in pairs(contents) do
     if views ~= 0 then
@@ -303,7 +306,7 @@ end
 in_parts(positions, 'HSET', KEYS[2])
 for i = 1, #markers, 2 do call('SET', markers[i], markers[i + 1], 'EX', ARGV[5]) end
 for hour, sum in pairs(sums) do
-  local key = tag .. 'views:' .. hour
+  local key = views_prefix .. hour
   in_parts(sum, 'HSET', key)
   in_parts(zeros[hour], 'HDEL', key)
   call('EXPIRE', key, math.ceil((hour + 1 + VIEWS_KEPT_HOURS + 1) * 3600 - now_us / 1000000), 'NX')

@@ -31,7 +31,7 @@ PASSING = ("MISCONF", "BUSY", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED", "CLUSTERDOW
 """Errors that go away without us; redis-py has no class for each."""
 
 
-def connect(url: str) -> Any:
+def connect(url: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
     """A redis.asyncio.Redis (its commands are not typed) for redis:// or rediss://. Any other URL is SinkRefused.
 
     Nothing is sent twice: what became of a call without an answer, the positions say.
@@ -40,8 +40,8 @@ def connect(url: str) -> Any:
         return Redis.from_url(
             url,
             decode_responses=False,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_TIMEOUT_S,
+            socket_connect_timeout=min(CONNECT_TIMEOUT_S, answer_timeout_s),
+            socket_timeout=answer_timeout_s,
             retry=Retry(NoBackoff(), 0),
             client_name="streamverse-ingest",
         )

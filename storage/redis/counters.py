@@ -41,7 +41,37 @@ VERSION_MIN: Final = 7
 
 
 class RebuildNeeded(SinkLost):
-    """rebuild_needed: the spool no longer holds everything that Redis lacks."""
+    """rebuild_needed: the spool no longer holds everything that Redis lacks; `counters rebuild` counts it anew."""
+
+
+class CountersReplaced(SinkUnavailable):
+    """The counters were lost or rebuilt; they are to be opened again."""
+
+
+def check_server(info: dict[str, Any]) -> None:
+    """Raises SinkRefused for a server that could lose single counts or lacks our commands."""
+    version = str(info.get("redis_version", VERSION_MIN))
+    if int(version.split(".", maxsplit=1)[0]) < VERSION_MIN:
+        raise SinkRefused(f"Redis {version}: {VERSION_MIN}.0 or newer is needed.")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise SinkRefused(f"maxmemory-policy {policy} drops counts in silence; it has to be noeviction.")
+
+
+async def apply(client: Any, keys: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
+    """Call apply.lua; its answer is {1, views moved, sessions moved}.
+
+    Raises SinkUnavailable, CountersReplaced, SinkFenced, SinkRefused.
+    """
+    with translated():
+        try:
+            answer: list[Any] = await client.execute_command("EVALSHA", APPLY_SHA1, len(keys), *keys, *arguments)
+        except NoScriptError:  # a restart or a failover forgot it
+            answer = await client.execute_command("EVAL", APPLY, len(keys), *keys, *arguments)
+    if answer[0] == 1:
+        return answer
+    error = {0: SinkFenced, -1: SinkRefused, -2: CountersReplaced}[answer[0]]
+    raise error(answer[1].decode("utf-8", "replace"))
 
 
 class Counters:
@@ -81,7 +111,7 @@ class Counters:
         await self.close()
         self._client = client = connect(self._url)
         with translated():
-            self._check(await client.info())
+            check_server(await client.info())
             registration = await client.get(key.REGISTRATION)
             positions = {} if registration is None else await self._positions(client)
             self._check_spool(registration, positions)
@@ -116,7 +146,7 @@ class Counters:
         with translated():
             registration = await client.get(key.REGISTRATION)
         if registration != self._registration:
-            raise SinkUnavailable("The registration is gone.")
+            raise CountersReplaced
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -135,15 +165,7 @@ class Counters:
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
         )
         started_s = self._clock.monotonic_s()
-        with translated():
-            try:
-                answer = await client.execute_command("EVALSHA", APPLY_SHA1, len(KEYS), *KEYS, *arguments)
-            except NoScriptError:  # a restart or a failover forgot it
-                answer = await client.execute_command("EVAL", APPLY, len(KEYS), *KEYS, *arguments)
-        if answer[0] == 0:
-            raise SinkFenced(answer[1].decode("utf-8", "replace"))
-        if answer[0] < 0:
-            raise SinkRefused(answer[1].decode("utf-8", "replace"))
+        answer = await apply(client, KEYS, arguments)
         metrics.COUNTERS_SCRIPT_SECONDS.observe(self._clock.monotonic_s() - started_s)
         metrics.COUNTERS_VIEWS.inc(answer[1])
         metrics.COUNTERS_SESSIONS.inc(answer[2])
@@ -154,7 +176,7 @@ class Counters:
             "EVAL", REGISTER, 3, *KEYS[:3], self._chance(16).hex().encode("ascii")
         )
         if not registration:
-            raise RebuildNeeded("Redis holds counts and no registration: delete every key {ingest}:* to start anew.")
+            raise RebuildNeeded("Redis holds counts and no registration.")
         if is_new:
             log.info("redis_registered", registration=registration.decode())
         return bytes(registration)
@@ -162,15 +184,6 @@ class Counters:
     async def _positions(self, client: Any) -> dict[str, int]:
         known: dict[bytes, bytes] = await client.execute_command("HGETALL", key.POSITIONS)
         return {name.decode("ascii"): int(sequence) for name, sequence in known.items()}
-
-    def _check(self, info: dict[str, Any]) -> None:
-        """Raises SinkRefused for a server that could lose single counts or lacks our commands."""
-        version = str(info.get("redis_version", VERSION_MIN))
-        if int(version.split(".", maxsplit=1)[0]) < VERSION_MIN:
-            raise SinkRefused(f"Redis {version}: {VERSION_MIN}.0 or newer is needed.")
-        policy = info.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            raise SinkRefused(f"maxmemory-policy {policy} drops counts in silence; it has to be noeviction.")
 
     def _check_spool(self, registration: bytes | None, positions: dict[str, int]) -> None:
         gap = first_gap(self._disk, self._spool, positions)

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
 from ingest.spool import segment
 from ingest.spool.disk import Disk
-from ingest.spool.ending import TOMBSTONES, read_ending
+from ingest.spool.ending import TOMBSTONES, DamagedEnding, NewerEnding, read_ending
 from ingest.spool.recovery import incarnations
 
 
@@ -26,7 +24,9 @@ def first_gap(disk: Disk, root: Path, positions: Mapping[str, int]) -> str | Non
             continue  # a draft of one
         try:
             ending = read_ending(disk, root / TOMBSTONES / name)
-        except msgspec.DecodeError as error:
+        except DamagedEnding as error:
+            if positions.get(name, 0) and not isinstance(error, NewerEnding):
+                continue  # that the store was given some of it has to do, as for a drain: nothing will mend the file
             return f"the tombstone of {name} is damaged: {error}"
         if ending is not None and ending.sequence > positions.get(name, 0):
             return f"{name} is read up to {positions.get(name, 0)}, it ended at {ending.sequence} and is gone"

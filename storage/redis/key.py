@@ -3,13 +3,16 @@
 All keys share the hash tag `{ingest}`: they live in one slot of a cluster, where one script may touch them all. It
 derives the names of views, sessions and viewers from the tag of the keys it is given.
 
-    {ingest}:registration        string   random, set when the counters are initialised; missing: lost, or never were
+    {ingest}:registration        string   random, set when the counters are initialised or rebuilt; missing: lost, or
+                                          never were. One of a rebuild has its generation behind a colon (8 hex digits)
     {ingest}:positions           hash     incarnation (32 hex digits) → sequence of the next frame to count
-    {ingest}:totals              hash     since the registration: rows · signals · tests (of both) · views (as counted)
+    {ingest}:totals              hash     since the registration: rows · signals · tests (of both) · views (as counted,
+                                          those that a rebuild found included)
     {ingest}:views:<hour>        hash     content (uuid text) → views; hour: whole hours since 1970 UTC, may lie
                                           ahead of now; gone 31 days and one hour after its end
     {ingest}:view:<32 bytes>     string   session and content, 16 bytes each → hour of the earliest play;
-                                          gone after view_memory_s
+                                          gone after view_memory_s. Of a registration with a generation:
+                                          {ingest}:view:<generation>:<32 bytes>
     {ingest}:viewers:<content>   zset     session (16 bytes), scored by the end of its lease (epoch s);
                                           content: uuid text; gone soon after the last lease
     {ingest}:live                zset     content (uuid text), scored by the end of its last lease (epoch s) or later
@@ -19,6 +22,15 @@ A session's string: mask u8 (1 state by sequence · 2 sign of life by sequence �
 · 16 is in a set of viewers), for each of the first four bits a register of 41 bytes (`sign.REGISTER`), for the fifth
 the content (16 bytes) of that set, then event ids (their last 8 bytes each, the latest 32) of signs without a sequence.
 Little-endian.
+
+While a rebuild is under way, what it counts is beside all this, and at its end takes its place at once (switch.lua):
+
+    {ingest}:rebuild:registration    string   what the registration will be; another rebuild that begins overwrites it,
+                                              and so ends this one. Gone a day after its rebuild died
+    {ingest}:rebuild:totals          hash     as totals; rows: plays that were read for it
+    {ingest}:rebuild:views:<hour>    hash     as views:<hour>
+
+and the views themselves under its generation, which nothing reads before.
 """
 
 from uuid import UUID
@@ -28,10 +40,16 @@ REGISTRATION = TAG + "registration"
 POSITIONS = TAG + "positions"
 TOTALS = TAG + "totals"
 LIVE = TAG + "live"
+VIEW = TAG.encode() + b"view:"
+VIEWERS = TAG.encode() + b"viewers:"
+REBUILD_REGISTRATION = TAG + "rebuild:registration"
+REBUILD_TOTALS = TAG + "rebuild:totals"
 
 HOUR_US = 3_600 * 1_000_000
 VIEWS_KEPT_HOURS = 31 * 24
 """The longest span that hotness asks for is 30 days; a play before this is remembered as a view and counted nowhere."""
+VIEWS_AHEAD_HOURS = 25
+"""Plays of players whose clocks run ahead, unknown to be broken: the door takes a day."""
 
 
 def views(hour: int) -> str:
@@ -39,9 +57,34 @@ def views(hour: int) -> str:
     return f"{TAG}views:{hour}"
 
 
-def view(session: UUID, content: UUID) -> bytes:
-    """The hour of one view."""
-    return f"{TAG}view:".encode() + session.bytes + content.bytes
+def kept_hours(now_us: int) -> range:
+    """The hours of which views may be kept at `now_us`: 31 days back, a day ahead."""
+    hour = hour_of(now_us)
+    return range(hour - VIEWS_KEPT_HOURS - 1, hour + VIEWS_AHEAD_HOURS + 1)
+
+
+def rebuilt_views(hour: int) -> str:
+    """The same, as far as the rebuild under way has counted them."""
+    return f"{TAG}rebuild:views:{hour}"
+
+
+def generation_of(registration: bytes) -> bytes:
+    """What a registration puts into the names of its views: nothing, or `<8 hex digits>:`."""
+    generation = registration.partition(b":")[2]
+    return generation + b":" if generation else b""
+
+
+def view_generation(name: bytes) -> bytes | None:
+    """As `generation_of`, from the name of a view; None for any other name."""
+    generation = name[len(VIEW) : -32]
+    if not name.startswith(VIEW) or len(name) - len(VIEW) - len(generation) != 32 or len(generation) not in (0, 9):
+        return None
+    return generation
+
+
+def view(session: UUID, content: UUID, registration: bytes = b"") -> bytes:
+    """The hour of one view, under this registration."""
+    return VIEW + generation_of(registration) + session.bytes + content.bytes
 
 
 def session(session: UUID) -> bytes:

@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
+from ingest import core
 from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
+from ingest.core import RustCore
 from ingest.spool.frame import Frame
+from ingest.spool.run import Run
 from ingest.tuple import CLOCK_TOLERANCE_US, CORRECTED_AHEAD_MAX_US, POSTGRES_EPOCH_US
 from storage.redis.key import HOUR_US
 from storage.sink import Slice
@@ -79,11 +82,22 @@ class Batch(NamedTuple):
     frames: int
 
 
+class Signs(NamedTuple):
+    """Rows of a store, as `Gathering.take` wants them."""
+
+    rows: bytes
+    ends: list[int]
+    received_us: int
+    """The latest receipt among them, microseconds since 1970."""
+
+
 def _shapes(tail: str) -> list[Struct]:
     """By the length of event_type: end of event id, content, session, occurred, received, event_type, test, `tail`."""
     return [Struct(f">14x8s4x16s4x16s4xq4xq4x{length}s4xB{tail}") for length in range(51)]
 
 
+PADDING_BYTES: Final = 16
+"""Read beyond `sequence` where it or sent_at are NULL: a whole tuple has more columns there."""
 _WITH_SENT: Final = _shapes("i q i q")  # sent_at's length and value, sequence's length and value
 _WITHOUT_SENT: Final = _shapes("i i q")
 
@@ -118,9 +132,26 @@ class Gathering:
             return
         if frame.schema != SCHEMA_PLAYBACK:
             raise UnknownSchema(f"schema {frame.schema}, this gateway reads {SCHEMA_PLAYBACK}")
-        rows, views, sessions, now_us, oldest_us = frame.rows, self.views, self.sessions, self._now_us, self._oldest_us
+        self._take(frame)
+
+    def add_run(self, run: Run, begin: int) -> int:
+        """Take in frames of a run, from sequence `begin` on, until there are ENTRIES_MAX entries; the sequence of the
+        next one. Raises UnknownSchema."""
+        for frame in run.frames[begin - run.sequence :]:
+            self.add(frame)
+            if self.entries >= ENTRIES_MAX:
+                return frame.sequence + 1
+        return run.until
+
+    def _take(self, frame: Frame) -> None:
+        self.take(frame.rows, frame.ends)
+
+    def take(self, rows: bytes, ends: Sequence[int]) -> None:
+        """Take tuples in, one behind the other, each ending where `ends` says: any that begin with the columns up to
+        `sequence`, with at least PADDING_BYTES behind the last of these."""
+        views, sessions, now_us, oldest_us = self.views, self.sessions, self._now_us, self._oldest_us
         begin = 0
-        for end in frame.ends:
+        for end in ends:
             event, content, session, time_us, received_us, event_type, test, sent_length, sent_us, length, sequence = (
                 _WITH_SENT[rows[begin + 89]].unpack_from(rows, begin)
             )
@@ -159,8 +190,8 @@ class Gathering:
                 slots = sessions[session] = [None, None, None, None]
             place(slots, slot, rank, register)
 
-    def batch(self, positions: Sequence[tuple[str, int, int]]) -> Batch:
-        """Packed for the script, which moves `positions`: incarnation, before, behind."""
+    def _packed(self) -> tuple[bytes, bytes]:
+        """Views and sessions."""
         parts = []
         for session, slots in self.sessions.items():
             parts.append(_packed(session, slots, 0, self.ids.get(session, [])))
@@ -168,15 +199,58 @@ class Gathering:
             slots = [None, None, None, None]
             place(slots, BY_TIME, rank, register)
             parts.append(_packed(session, slots, SINGLE, [event]))
+        return b"".join([VIEW.pack(key, hour) for key, hour in self.views.items()]), b"".join(parts)
+
+    def batch(self, positions: Sequence[tuple[str, int, int]]) -> Batch:
+        """Packed for the script, which moves `positions`: incarnation, before, behind."""
+        views, sessions = self._packed()
         return Batch(
             b"".join([POSITION.pack(name.encode("ascii"), before, behind) for name, before, behind in positions]),
-            b"".join([VIEW.pack(key, hour) for key, hour in self.views.items()]),
-            b"".join(parts),
+            views,
+            sessions,
             self.rows,
             self.signals,
             self.tests,
             self.frames,
         )
+
+
+class RustGathering(Gathering):
+    """The same by the Rust core, which keeps the entries to itself."""
+
+    def __init__(self, rust: RustCore, now_us: int, memory_us: int) -> None:
+        super().__init__(now_us, memory_us)
+        self._signs = rust.Signs(now_us, memory_us)
+
+    @property
+    def entries(self) -> int:
+        return int(self._signs.entries())
+
+    def add_run(self, run: Run, begin: int) -> int:
+        if run.packed is None:
+            return super().add_run(run, begin)
+        first = begin - run.sequence
+        until, rows, signals, tests = self._signs.add_run(run.packed, first, ENTRIES_MAX)
+        self.frames += until - first
+        self.rows += rows
+        self.signals += signals
+        self.tests += tests
+        if until < len(run.packed) and self.entries < ENTRIES_MAX:
+            self.add(run.frames[until])  # of a schema that the core does not know: it is refused
+        return run.sequence + int(until)
+
+    def _take(self, frame: Frame) -> None:
+        self.tests += self._signs.add(frame.rows, frame.ends_table)
+
+    def _packed(self) -> tuple[bytes, bytes]:
+        views, sessions = self._signs.packed()
+        return views, sessions
+
+
+def gathering_of(now_us: int, memory_us: int) -> Gathering:
+    """By the core that was chosen."""
+    rust = core.chosen.rust
+    return Gathering(now_us, memory_us) if rust is None else RustGathering(rust, now_us, memory_us)
 
 
 def place(slots: Slots, slot: int, rank: int, register: Register) -> None:
@@ -205,16 +279,18 @@ def _packed(session: bytes, slots: Slots, mask: int, ids: EventIds) -> bytes:
 
 def batches(slices: Sequence[Slice], now_us: int, memory_us: int) -> Iterator[Batch]:
     """Batches that together do what the slices say, cut between frames. UnknownSchema comes with the batch it is in."""
-    gathering = Gathering(now_us, memory_us)
+    gathering = gathering_of(now_us, memory_us)
     positions: list[tuple[str, int, int]] = []
     for piece in slices:
         begin = piece.begin
-        for frame in piece.frames:
-            gathering.add(frame)
-            if gathering.entries >= ENTRIES_MAX:
-                yield gathering.batch([*positions, (piece.incarnation, begin, frame.sequence + 1)])
-                begin = frame.sequence + 1
-                gathering, positions = Gathering(now_us, memory_us), []
+        for run in piece.runs:
+            at = run.sequence
+            while at < run.until:
+                at = gathering.add_run(run, at)
+                if gathering.entries >= ENTRIES_MAX:
+                    yield gathering.batch([*positions, (piece.incarnation, begin, at)])
+                    begin = at
+                    gathering, positions = gathering_of(now_us, memory_us), []
         if piece.state.sequence > begin:
             positions.append((piece.incarnation, begin, piece.state.sequence))
     if positions:

@@ -52,7 +52,7 @@ def ask(
     assert at.hostname
     connection = http.client.HTTPConnection(at.hostname, at.port, timeout=timeout_s)
     try:
-        connection.request(method, at.path, body, dict(headers))
+        connection.request(method, f"{at.path}?{at.query}" if at.query else at.path, body, dict(headers))
         response = connection.getresponse()
         text = response.read().decode()
     finally:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
 
+from loadtests.port import free_ports
 from loadtests.product import ROOT, Product
-
-PORTS: Final = range(10_240, 20_000)
 
 
 class Gateway(Product):
@@ -25,6 +20,7 @@ class Gateway(Product):
         self, data_dir: Path, *, arguments: tuple[str, ...] = (), environment: dict[str, str] | None = None
     ) -> None:
         port, admin_port = free_ports(2)
+        self.url = f"http://127.0.0.1:{port}"
         super().__init__(
             data_dir,
             port=port,
@@ -34,10 +30,14 @@ class Gateway(Product):
             log=data_dir.with_name(data_dir.name + ".serve.log"),
         )
 
+    def command_line(self, *arguments: str) -> list[str]:
+        """Of another command about this gateway."""
+        return [sys.executable, "-P", "-m", "gateway.cli", *arguments, "--data-dir", str(self.data_dir)]
+
     def command(self, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run another command of the command line about this gateway."""
         return subprocess.run(
-            [sys.executable, "-m", "gateway.cli", *arguments, "--data-dir", str(self.data_dir)],
+            self.command_line(*arguments),
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -49,20 +49,6 @@ class Gateway(Product):
         """Standard error and output, and every file under DIR/log that the gateway itself wrote."""
         files = [self.log, *sorted((self.data_dir / "log").rglob("*.log"))]
         return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody has at the moment, outside the range from which the kernel serves clients: one that
-    knocks while the gateway is down could otherwise be given the very port, and keep it."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(PORTS.start, PORTS.stop)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("", port))
-            if port not in ports:
-                ports.append(port)
-    return ports
 
 
 def let_others_through(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whatever dies under load, a store, a collector or a drain: nothing acknowledged is lost, doubled or miscounted."""
+"""What is away for long: the door stays open, what was missed is said. (What dies under load is in test_faults.py.)"""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 import redis
 
 from loadtests.ledger import Ledger
-from loadtests.procfs import Process, alive, stat
 from loadtests.reconcile import reconcile_when_drained
 from tests.acceptance.audience import Audience
 from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, stopped, stored_ids
@@ -27,10 +26,6 @@ BACK_S: Final = 30.0
 DRAIN_S: Final = 60.0
 QUOTA_BYTES: Final = 512 * 1024
 HIGH_MARK: Final = 0.9
-
-
-def restarts(gateway: Gateway, role: str) -> int:
-    return sum(process["restarts"] for process in gateway.statusz()["processes"] if process["role"] == role)
 
 
 def reader(gateway: Gateway, name: str) -> dict[str, Any]:
@@ -76,26 +71,6 @@ def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre]:
         yield Theatre(directory, gateway)
 
 
-@pytest.mark.parametrize("role", ["postgres", "redis", "collector", "postgres_drain", "readers"])
-def test_a_process_killed_under_load_is_started_again_and_nothing_is_lost_or_doubled(
-    theatre: Theatre, role: str
-) -> None:
-    gateway = theatre.gateway
-    with theatre.crowd() as crowd:
-        crowd.acknowledged_more(PLAYED_S)
-        victim = pid_of(gateway, role)
-        seen = stat(victim)
-        assert seen is not None
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda: pid_of(gateway, role) != victim, BACK_S, f"{role} started again")
-        crowd.acknowledged_more(PLAYED_S)
-        eventually(lambda: restarts(gateway, role) == 1, BACK_S, "and is said to be")
-    assert not alive(Process(victim, seen.process.started_ticks))
-    theatre.assert_equal()
-    verified = gateway.command("verify")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-
-
 def test_the_door_stays_open_while_both_stores_are_away(theatre: Theatre) -> None:
     gateway = theatre.gateway
     with stopped(pid_of(gateway, "postgres"), pid_of(gateway, "redis")), theatre.crowd() as crowd:
@@ -103,20 +78,6 @@ def test_the_door_stays_open_while_both_stores_are_away(theatre: Theatre) -> Non
         assert set(crowd.figures["statuses"]) <= {"200", "204", "400", "TimeoutError", "hung up"}
         assert ask(gateway.endpoints["admin"] + "/readyz").status == 200
     theatre.assert_equal()
-
-
-def test_a_redis_that_was_flushed_is_counted_anew_from_the_spool(theatre: Theatre) -> None:
-    gateway = theatre.gateway
-    before = counted_views(gateway)
-    assert before > 0
-    with theatre.crowd() as crowd:
-        crowd.acknowledged_more(1)
-        with redis.Redis.from_url(gateway.endpoints["redis"]) as store:
-            store.flushall()
-        crowd.acknowledged_more(PLAYED_S)
-    theatre.assert_equal()
-    assert counted_views(gateway) > before
-    assert reader(gateway, "redis")["state"] == "running"
 
 
 def test_what_two_collectors_left_undelivered_one_delivers(theatre: Theatre) -> None:
@@ -187,8 +148,10 @@ def test_redis_never_stops_the_intake_and_what_it_missed_is_said(tight: Gateway)
         return bool(spool["used_bytes"] < HIGH_MARK * spool["quota_bytes"])
 
     with stopped(pid_of(tight, "redis")):
-        post_past_the_quota(tight, book)
-        eventually(has_room, BACK_S, "segments that only Redis lacks are let go")
+        # what the reader holds in memory may be all that goes at first: it would miss nothing, and rightly say so
+        for _ in range(2):
+            post_past_the_quota(tight, book)
+            eventually(has_room, BACK_S, "segments that only Redis lacks are let go")
         eventually(lambda: book.post(tight.endpoints["http"], [an_event()]).status == 200, BACK_S, "open")
     told = eventually(lambda: (r := reader(tight, "redis"))["state"] == "rebuild_needed" and r, BACK_S, "cut loose")
     assert isinstance(told, dict)

@@ -47,10 +47,12 @@ class Bench:
 
     async def _viewers(self) -> dict[Any, Any]:
         result = {}
-        for content, many in (await viewers.everywhere(self.client, self.clock.wall_us)).items():
-            found = await self.client.zrangebyscore(key.viewers(content), f"({self.clock.wall_us / 1e6:.6f}", "+inf")
+        for content, many in (await viewers.everywhere(self.client, self.clock.wall_us)).viewers.items():
+            found = await self.client.zrangebyscore(
+                key.viewers(UUID(content)), f"({self.clock.wall_us / 1e6:.6f}", "+inf"
+            )
             assert len(found) == many
-            result[content] = {UUID(bytes=session) for session in found}
+            result[UUID(content)] = {UUID(bytes=session) for session in found}
         return result
 
     def holds(self) -> dict[Any, Any]:

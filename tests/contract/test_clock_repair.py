@@ -123,6 +123,37 @@ def test_a_repaired_event_that_comes_again_under_a_sane_clock_is_the_same_row(st
     run(scenario)
 
 
+@pytest.mark.parametrize("wrong_us", [800 * DAY, -800 * DAY], ids=["ahead", "behind"])
+@pytest.mark.parametrize("wrong_at_first", [True, False], ids=["at first", "when it came again"])
+@pytest.mark.parametrize("remembering", [True, False], ids=["same drain", "another drain"])
+def test_a_gateway_whose_own_clock_is_wrong_by_years_for_a_while_meets_the_same_row(
+    store: Store, wrong_us: int, wrong_at_first: bool, remembering: bool
+) -> None:
+    async def scenario() -> None:
+        first_us, again_us = RECEIVED_AT_US, RECEIVED_AT_US + wrong_us
+        if wrong_at_first:
+            first_us, again_us = again_us, first_us
+        raw_us = again_us - 60 * SECOND
+        repaired = a_row(occurred_at_us=raw_us, received_at_us=first_us)
+        sane = a_row(event_id=UUID(bytes=event_id(repaired)), occurred_at_us=raw_us, received_at_us=again_us)
+        store.clock.at_us = first_us
+        spooled, sink = Spooled(), await store.opened(fingerprints_max=2)
+        await sink.write([spooled.slice(broken(repaired))])
+        await sink.write([spooled.slice(rows_of(9, occurred_at_us=RECEIVED_AT_US))])
+        await sink.write([spooled.slice(rows_of(9, occurred_at_us=RECEIVED_AT_US))])
+        if not remembering:
+            await sink.close()
+            sink = await store.opened(fingerprints_max=2)
+        store.clock.at_us = again_us
+        await sink.write([spooled.slice([sane], received_at_us=again_us)])
+        await sink.close()
+        stored = [row for row in await store.rows() if event_id(row) == event_id(repaired)]
+        assert stored == [with_occurred_at(repaired, first_us)]
+        await store.check()
+
+    run(scenario)
+
+
 def ahead_and_sane() -> tuple[bytes, bytes]:
     """An event of a clock two days ahead, and the same event a day and a half later, when its time is acceptable."""
     raw_us = RECEIVED_AT_US + 2 * DAY

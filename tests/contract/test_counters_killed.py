@@ -18,6 +18,7 @@ from live import viewers, views
 from storage import drain
 from storage.redis.connection import connect
 from storage.redis.counters import Counters
+from tests.appending import append
 from tests.signs import DAY, SECOND, Sign, a_sign, expected_viewers, expected_views, row
 
 
@@ -71,8 +72,8 @@ async def _killed(tmp_path: Path, rng: random.Random, loses_tail: bool) -> None:
         now_us = clock.now_us()
         assert await views.all_by_hour(client, now_us) == expected_views(sent, now_us)
         assert (await views.counted(client)).views == sum(expected_views(sent, now_us).values())
-        live = {content: len(sessions) for content, sessions in expected_viewers(sent, now_us).items()}
-        assert await viewers.everywhere(client, now_us) == live
+        live = {str(content): len(sessions) for content, sessions in expected_viewers(sent, now_us).items()}
+        assert (await viewers.everywhere(client, now_us)).viewers == live
         assert live
         await client.aclose()
     finally:
@@ -93,14 +94,14 @@ async def _send(appender: Appender, clock: SystemClock, rng: random.Random, sent
             for _ in range(20)
         ]
         bodies = [
-            FrameBody(kind, 0, 1, 0, [row(sign) for sign in of_kind], 0)
+            FrameBody.of(kind, 0, 0, [row(sign) for sign in of_kind])
             for kind, of_kind in (
                 (KIND_PLAYBACK, [sign for sign in signs if sign.kind != "heartbeat"]),
                 (KIND_SIGNAL, [sign for sign in signs if sign.kind == "heartbeat"]),
             )
             if of_kind
         ]
-        await appender.append(bodies, now_us, 0, {})
+        await append(appender, bodies, now_us)
         sent += signs
 
 

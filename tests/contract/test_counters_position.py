@@ -11,7 +11,7 @@ from ingest.spool.ending import Ending, write_ending
 from ingest.spool.frame import Totals
 from storage.redis import key
 from storage.redis import sign as product
-from storage.redis.counters import APPLY_SHA1, Counters, RebuildNeeded
+from storage.redis.counters import APPLY_SHA1, Counters, CountersReplaced, RebuildNeeded
 from storage.sink import SinkFenced, SinkLost, SinkRefused, SinkUnavailable
 from tests.contract.counting import Bench
 from tests.signs import HOUR, INCARNATION, NOW, a_frame, a_sign, a_slice, content_of, expected_views, frames, row
@@ -76,10 +76,10 @@ def test_frames_of_a_newer_gateway_stop_the_reader(bench: Bench) -> None:
 # ── a Redis that is lost, full, away, or not ours ─────────────────────────────────────────────────────────────────────
 
 
-def test_a_flushed_redis_is_fenced_and_starts_again_from_0_while_the_spool_is_whole(bench: Bench) -> None:
+def test_a_flushed_redis_is_opened_again_and_starts_from_0_while_the_spool_is_whole(bench: Bench) -> None:
     bench.write(a_sign("play"))
     bench.loop.run(bench.client.flushall())
-    with pytest.raises(SinkFenced):
+    with pytest.raises(CountersReplaced):
         bench.write(a_sign("play", session=2))
     assert bench.open() == {}
 
@@ -149,6 +149,18 @@ def test_a_position_below_a_tombstone_is_never_skipped_over(bench: Bench) -> Non
     bench.loop.run(bench.client.hset(key.POSITIONS, OTHER, 11))
     a_tombstone(bench.data_dir, 12)
     assert is_told_to_rebuild(bench)
+    bench.loop.run(bench.client.hset(key.POSITIONS, OTHER, 12))
+    assert bench.open() == {INCARNATION: 1, OTHER: 12}
+
+
+def test_a_damaged_tombstone_is_a_gap_only_where_nothing_says_that_it_was_read(bench: Bench) -> None:
+    bench.write(a_sign("play"))
+    a_tombstone(bench.data_dir, 12)
+    path = bench.data_dir / "spool" / "tombstones" / OTHER
+    path.write_bytes(path.read_bytes()[:-3])
+    assert is_told_to_rebuild(bench)
+    bench.loop.run(bench.client.hset(key.POSITIONS, OTHER, 0))
+    assert is_told_to_rebuild(bench), "of a position of 0 nothing was read"
     bench.loop.run(bench.client.hset(key.POSITIONS, OTHER, 12))
     assert bench.open() == {INCARNATION: 1, OTHER: 12}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,25 +46,53 @@ def test_what_was_counted_is_said_in_all(bench: Bench) -> None:
 def test_viewers_are_those_whose_lease_lasts_at_the_moment_asked_about(bench: Bench) -> None:
     bench.write(*(a_sign(session=session, ago=session * SECOND) for session in range(20)))
     for later_us, expected in ((0, 20), (LEASE - 10 * SECOND, 10), (LEASE - 1, 1), (LEASE, 0)):
-        assert bench.loop.run(viewers.now(bench.client, content_of(1), NOW + later_us)) == expected
-        everywhere = bench.loop.run(viewers.everywhere(bench.client, NOW + later_us))
-        assert everywhere == ({content_of(1): expected} if expected else {})
+        assert bench.loop.run(viewers.now(bench.client, content_of(1), NOW + later_us)).viewers == expected
+        everywhere = bench.loop.run(viewers.everywhere(bench.client, NOW + later_us)).viewers
+        assert everywhere == ({str(content_of(1)): expected} if expected else {})
 
 
 def test_every_content_with_viewers_is_named_and_no_other(bench: Bench) -> None:
     bench.write(*(a_sign(session=session, content=session % 7) for session in range(50)))
     bench.write(*(a_sign("stop", ago=0, session=session, content=3) for session in range(50) if session % 7 == 3))
-    assert bench.loop.run(viewers.everywhere(bench.client, NOW)) == {
-        content_of(content): len(range(content, 50, 7)) for content in range(7) if content != 3
+    assert bench.loop.run(viewers.everywhere(bench.client, NOW)).viewers == {
+        str(content_of(content)): len(range(content, 50, 7)) for content in range(7) if content != 3
     }
+
+
+def test_more_contents_than_one_call_counts_are_all_counted(bench: Bench) -> None:
+    many = 2 * viewers.CONTENTS_MAX + 1
+    bench.write(*(a_sign(session=session, content=session % many) for session in range(many + 5)), size=500)
+    found = bench.loop.run(viewers.everywhere(bench.client, NOW)).viewers
+    assert found == {str(content_of(content)): 2 if content < 5 else 1 for content in range(many)}
+
+
+def test_counts_without_a_registration_are_not_said(bench: Bench) -> None:
+    bench.write(a_sign())
+    bench.loop.run(bench.client.delete(key.REGISTRATION))
+    for question in (viewers.now(bench.client, content_of(1), NOW), viewers.everywhere(bench.client, NOW)):
+        with pytest.raises(viewers.NotCounted):
+            bench.loop.run(question)
+
+
+def test_counts_that_are_lost_while_they_are_read_are_not_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write(a_sign())
+    counted = viewers._counted
+
+    async def lost(*arguments: Any) -> tuple[bytes, list[int]]:
+        await bench.client.flushall()
+        return await counted(*arguments)
+
+    monkeypatch.setattr(viewers, "_counted", lost)
+    with pytest.raises(viewers.NotCounted):
+        bench.loop.run(viewers.everywhere(bench.client, NOW))
 
 
 def test_reading_changes_nothing(bench: Bench) -> None:
     bench.write(a_sign())
     before = bench.holds()
     later_us = NOW + DAY  # a reader whose clock is a day ahead
-    assert bench.loop.run(viewers.everywhere(bench.client, later_us)) == {}
-    assert bench.loop.run(viewers.now(bench.client, content_of(1), later_us)) == 0
+    assert bench.loop.run(viewers.everywhere(bench.client, later_us)).viewers == {}
+    assert bench.loop.run(viewers.now(bench.client, content_of(1), later_us)).viewers == 0
     bench.loop.run(views.all_by_hour(bench.client, later_us))
     assert bench.holds() == before
     assert bench.loop.run(bench.client.zcard(key.viewers(content_of(1)))) == 1

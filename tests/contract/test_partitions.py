@@ -9,7 +9,14 @@ import asyncpg
 import pytest
 
 from storage.postgres.partition import TABLE, Month
-from storage.postgres.partition_keeper import MonthDropped, drop_expired, ensure_ahead, ensure_month, existing_months
+from storage.postgres.partition_keeper import (
+    MonthDropped,
+    TooManyExpired,
+    drop_expired,
+    ensure_ahead,
+    ensure_month,
+    existing_months,
+)
 from tests.contract.connected import connected, migrated, on
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -140,6 +147,19 @@ def test_a_month_that_is_over_goes_with_its_clock_repairs_and_is_booked(postgres
         books = await conn.fetch("SELECT month, reason, rows, row_hash_sum, clock_repairs FROM ingest_removals")
         assert [tuple(row) for row in books] == [(EXPIRED.first_day, "retention", 3, 2**64 - 1, 2)]
         assert await drop_expired(conn, NOW, 400, oldest_made=OLDEST_MADE) == []
+
+    migrated(postgres_url, scenario)
+
+
+def test_more_months_than_can_be_due_at_once_are_none(postgres_url: str) -> None:
+    async def scenario(conn: asyncpg.Connection) -> None:
+        await an_old_month(conn)
+        for before in (1, 2):
+            await ensure_month(conn, EXPIRED.plus(-before))
+        with pytest.raises(TooManyExpired, match=r"3 months.*is the clock right"):
+            await drop_expired(conn, NOW, 400, oldest_made=OLDEST_MADE)
+        assert await conn.fetchval("SELECT count(*) FROM playback_events") == 4
+        assert len(await drop_expired(conn, NOW, 400, oldest_made=OLDEST_MADE, at_once_max=3)) == 3
 
     migrated(postgres_url, scenario)
 

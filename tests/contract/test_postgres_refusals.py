@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.embedded import EmbeddedPostgres
-from storage import dead_letter
+from storage.dead_letter import box
+from storage.postgres import staging
 from storage.sink import SinkLost, SinkRefused, SinkUnavailable
 from tests.contract.connected import connected
 from tests.contract.postgres_store import KilledBeforeItsPositions, Store, a_store, run
@@ -28,11 +29,11 @@ def test_a_row_the_database_refuses_harms_only_itself(store: Store) -> None:
         await sink.write([spooled.slice(later := rows_of(2))])
         await sink.close()
         assert await store.rows() == sorted(good + more + later)
-        letters = list(dead_letter.read(store.data_dir))
+        letters = list(box.read(store.data_dir))
         assert [(one.reason, one.sqlstate, one.sequence, one.index) for one in letters] == [
             ("sqlstate_23514", "23514", 0, 10), ("sqlstate_23514", "23514", 1, 41), ("sqlstate_23514", "23514", 1, 42),
         ]  # fmt: skip
-        assert [dead_letter.decoded(one.tuple) for one in letters] == bad
+        assert [one.row() for one in letters] == bad
         assert "5000" not in letters[0].message  # the database's DETAIL quotes the row
         assert await store.value("SELECT count(*) FROM ingest_positions WHERE sequence > 0") == 2
         assert other.state.sequence == 1
@@ -58,8 +59,54 @@ def test_a_tuple_that_is_no_row_harms_only_itself(
         good, bad = rows_of(20), poison(a_row())
         await store.write(Spooled().slice([*good[:7], bad, *good[7:]]))
         assert await store.rows() == sorted(good)
-        (letter,) = dead_letter.read(store.data_dir)
-        assert (letter.sqlstate, letter.index, dead_letter.decoded(letter.tuple)) == (sqlstate, 7, bad)
+        (letter,) = box.read(store.data_dir)
+        assert (letter.sqlstate, letter.index, letter.row()) == (sqlstate, 7, bad)
+        await store.check()
+
+    run(scenario)
+
+
+def test_a_table_that_takes_no_row_waits_for_an_engineer_and_buries_few(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "REFUSED_MAX", 20)
+
+    async def scenario() -> None:
+        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT wrong CHECK (country IS NOT NULL) NOT VALID")
+        rows, spooled, sink = rows_of(100), Spooled(), await store.opened()
+        for number in range(4):  # a gateway of little traffic, too
+            await sink.write([spooled.slice(rows[number * 5 : number * 5 + 5])])
+        one = spooled.slice(rows[20:60], rows[60:])
+        with pytest.raises(SinkRefused, match="23514"):
+            await sink.write([one])
+        await sink.open()
+        with pytest.raises(SinkRefused, match="takes no row"):
+            await sink.write([one])
+        assert len(list(box.read(store.data_dir))) == 20
+        assert await store.rows() == []
+
+        await store.execute("ALTER TABLE playback_events DROP CONSTRAINT wrong")
+        await sink.open()
+        await sink.write([one])
+        assert await store.rows() == sorted(rows[20:])
+        assert len(list(box.read(store.data_dir))) == 20
+        await sink.close()
+        await store.check()
+
+    run(scenario)
+
+
+def test_many_refused_rows_of_one_player_do_not_stop_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "REFUSED_MAX", 20)
+
+    async def scenario() -> None:
+        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT sane CHECK (bitrate < 1000)")
+        bad, good = rows_of(70, bitrate_kbps=5000), rows_of(30, bitrate_kbps=5)
+        spooled, sink = Spooled(), await store.opened()
+        await sink.write([spooled.slice(bad[:60], good[:10] + bad[60:] + good[10:])])
+        await sink.close()
+        assert await store.rows() == sorted(good)
+        assert sorted(one.row() for one in box.read(store.data_dir)) == sorted(bad)
         await store.check()
 
     run(scenario)
@@ -71,7 +118,7 @@ def test_a_second_unique_index_refuses_rows_one_by_one(store: Store) -> None:
         rows = [a_row(sequence=number) for number in (1, 2, 2, 3)]
         await store.write(Spooled().slice(rows))
         assert await store.rows() == sorted([rows[0], rows[1], rows[3]])
-        (letter,) = dead_letter.read(store.data_dir)
+        (letter,) = box.read(store.data_dir)
         assert (letter.sqlstate, letter.index) == ("23505", 2)
 
     run(scenario)
@@ -85,11 +132,11 @@ def test_letters_are_kept_before_the_position_moves_and_read_once_when_the_write
         with pytest.raises(SinkUnavailable):
             await sink.write([one])
         await sink.close()
-        assert len(list(dead_letter.read(store.data_dir))) == 1
+        assert len(list(box.read(store.data_dir))) == 1
         assert await store.books() == []
         store.clock.at_us += SECOND
         await store.write(one)
-        assert len(list(dead_letter.read(store.data_dir))) == 1
+        assert len(list(box.read(store.data_dir))) == 1
         await store.check()
 
     run(scenario)
@@ -101,7 +148,7 @@ def test_a_missing_column_waits_for_an_engineer_and_buries_nothing(store: Store)
         await store.execute("ALTER TABLE playback_events DROP COLUMN metadata")
         with pytest.raises(SinkRefused, match="42703"):
             await sink.write([one])
-        assert list(dead_letter.read(store.data_dir)) == []
+        assert list(box.read(store.data_dir)) == []
         await store.execute("ALTER TABLE playback_events ADD COLUMN metadata json")
         await store.write(one)
         assert len(await store.rows()) == 2
@@ -131,7 +178,7 @@ def test_a_locked_table_is_an_outage_and_not_a_refusal(store: Store) -> None:
             await other.execute("LOCK TABLE playback_events")
             with pytest.raises(SinkUnavailable, match="55P03"):
                 await sink.write([one])
-        assert list(dead_letter.read(store.data_dir)) == []
+        assert list(box.read(store.data_dir)) == []
         await store.write(one)
         assert await store.rows() == rows
 

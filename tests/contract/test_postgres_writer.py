@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from ingest.tuple import event_id, occurred_at_us, with_occurred_at
-from storage import dead_letter
+from storage.dead_letter import box
 from storage.postgres import connection
 from storage.sink import SinkFenced, SinkUnavailable
 from tests.builders import RECEIVED_AT_US
@@ -71,7 +71,7 @@ def test_rows_below_the_drop_horizon_make_no_month_and_go_to_the_dead_letters(st
         await store.write(spooled.slice([ancient], [recent]))
         assert await store.rows() == [recent]
         assert await store.value("SELECT to_regclass('playback_events_2026_08')") is None
-        (letter,) = dead_letter.read(store.data_dir)
+        (letter,) = box.read(store.data_dir)
         assert (letter.reason, letter.event_id) == ("month_dropped", str(UUID(bytes=event_id(ancient))))
         assert (letter.incarnation, letter.sequence, letter.index) == (spooled.incarnation, 0, 0)
         (books,) = await store.books()

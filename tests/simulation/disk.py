@@ -1,15 +1,12 @@
-"""A disk in memory that keeps its promises and not one more: what was not synced is lost, torn or kept, by chance."""
+"""One process's way to the platter: its descriptors and locks, calls that fail, and its death in the middle of one."""
 
 import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from random import Random
 
 from ingest.spool.watermark import Watermark
-from tests.simulation.node import Directory, File
-
-BESIDE_SHARE = 0.02
-"""Of all calls: how often another process comes in between."""
+from tests.simulation.node import File
+from tests.simulation.platter import Platter
 
 
 class Stop(BaseException):
@@ -37,65 +34,58 @@ class SimWatermark:
 
 
 class SimDisk:
-    """See ingest.spool.disk.Disk. `stop_in` calls from now the process stops; `fail` of 1,000 calls fail."""
+    """See ingest.spool.disk.Disk."""
 
-    def __init__(self, chance: Random, now_s: Callable[[], float], forgets: frozenset[str] = frozenset()) -> None:
-        self.chance = chance
-        self.now_s = now_s
-        self.forgets = forgets
-        """`file`, `directory`: their syncs return at once and do nothing. The worlds must notice."""
+    def __init__(self, platter: Platter, died: Callable[[], None] = lambda: None) -> None:
         self.stop_in: int | None = None
-        self.fail = 0
+        """So many calls from now the process stops, in the middle of one."""
+        self.fails = 0
+        """Of 1,000 calls that change something."""
+        self.read_fails = 0
+        """Of 1,000 that do not."""
         self.stopped = False
-        self.beside: Callable[[], None] | None = None
-        """What another process does, between any two calls of this one."""
-        self._root = Directory()
+        self.platter = platter
+        self._died = died
         self._open: dict[int, File] = {}
         self._locked: dict[int, File] = {}
         self._next = 3
 
     # ── what happens to it ──────────────────────────────────────────────────────────────────────────────────────
 
-    def restart(self, *, power_cut: bool) -> None:
-        """The process is gone; of a killed one everything written is still there."""
+    def stop(self) -> None:
+        """The process is gone, and what it held with it; everything written is still there."""
+        self.stopped = True
         self._open.clear()
+        self.platter.locked.difference_update(self._locked.values())
         self._locked.clear()
-        self.stopped, self.stop_in, self.fail, self.beside = False, None, 0, None
-        if power_cut:
-            self._root.cut_power(self.chance)
 
     def descriptors(self) -> int:
         """Files and locks that are open."""
         return len(self._open) + len(self._locked)
 
-    def _call(self, failing: bool = True) -> None:
+    def _call(self, fails: int, grows: bool = False) -> None:
+        platter = self.platter
         if self.stopped:
             raise Stop
-        if self.beside and self.chance.random() < BESIDE_SHARE:
-            self._meanwhile()
+        platter.interrupt()
+        if self.stopped:  # the power went meanwhile
+            raise Stop
         if self.stop_in is not None:
             self.stop_in -= 1
             if self.stop_in < 0:
-                self.stopped = True
+                self._died()
+                self.stopped = True  # the last call may still have had an effect; `stop` follows
                 raise Stop
-        if failing and self.fail and self.chance.randrange(1_000) < self.fail:
-            raise OSError(self.chance.choice([errno.ENOSPC, errno.EIO]), "simulated")
-
-    def _meanwhile(self) -> None:
-        """Another process has the disk for a moment; what stops or fails this one is not its own."""
-        beside, stop_in, fail = self.beside, self.stop_in, self.fail
-        self.beside, self.stop_in, self.fail = None, None, 0
-        try:
-            assert beside is not None
-            beside()
-        finally:
-            self.beside, self.stop_in, self.fail = beside, stop_in, fail
+        if grows and platter.full:
+            raise OSError(errno.ENOSPC, "simulated")
+        if fails and platter.chance.randrange(1_000) < fails:
+            raise OSError(platter.chance.choice([errno.ENOSPC, errno.EIO]), "simulated")
 
     # ── the calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def create(self, path: Path) -> int:
-        self._call()
-        parent = self._directory(path.parent)
+        self._call(self.fails, grows=True)
+        parent = self.platter.directory(path.parent)
         if path.name in parent.entries:
             raise FileExistsError(path)
         file = File()
@@ -103,143 +93,113 @@ class SimDisk:
         return self._opened(self._open, file)
 
     def write(self, descriptor: int, chunks: Sequence[bytes | bytearray]) -> int:
-        file, data = self._open[descriptor], b"".join(chunks)
+        file, data = self._open.get(descriptor), b"".join(chunks)
+        if file is None:
+            raise Stop
         try:
-            self._call()
+            self._call(self.fails, grows=True)
         except (OSError, Stop):
-            file.data += data[: self.chance.randint(0, len(data))]
+            file.data += data[: self.platter.chance.randint(0, len(data))]
             raise
         file.data += data
-        file.modified_s = self.now_s()
+        file.modified_s = self.platter.now_s()
         return len(data)
 
     def fdatasync(self, descriptor: int) -> None:
-        self._sync(self._open[descriptor])
+        file = self._open.get(descriptor)
+        if file is None:
+            raise Stop
+        self._sync(file)
 
     def fsync(self, path: Path) -> None:
-        self._sync(self._file(path))
+        self._sync(self.platter.file(path))
 
     def rewrite(self, path: Path, offset: int) -> None:
-        file = self._file(path)
+        file = self.platter.file(path)
         if offset <= file.untrusted:
             file.untrusted = 0
         self._sync(file)
 
     def close(self, descriptor: int) -> None:
-        self._call(failing=False)
+        self._call(0)
         if self._open.pop(descriptor, None) is None:
-            del self._locked[descriptor]
+            self.platter.locked.discard(self._locked.pop(descriptor))
 
     def read(self, path: Path, offset: int, size_bytes: int) -> bytes:
-        self._call(failing=False)
-        return bytes(self._file(path).data[offset : offset + size_bytes])
+        self._call(self.read_fails)
+        return bytes(self.platter.file(path).data[offset : offset + size_bytes])
 
     def size(self, path: Path) -> int:
-        self._call(failing=False)
-        return len(self._file(path).data)
+        self._call(self.read_fails)
+        return len(self.platter.file(path).data)
 
     def modified_s(self, path: Path) -> float:
-        self._call(failing=False)
-        return self._file(path).modified_s
+        self._call(self.read_fails)
+        return self.platter.file(path).modified_s
 
     def truncate(self, path: Path, size_bytes: int) -> None:
-        self._call()
-        self._file(path).truncate(size_bytes)
+        self._call(self.fails)
+        self.platter.file(path).truncate(size_bytes)
 
     def rename(self, path: Path, target: Path) -> None:
-        self._call()
+        self._call(self.fails)
         assert path.parent == target.parent
-        parent, node = self._directory(path.parent), self._node(path)
-        parent.change(path.name, target.name, node)
+        self.platter.directory(path.parent).change(path.name, target.name, self.platter.node(path))
 
     def unlink(self, path: Path) -> None:
-        self._call()
-        self._directory(path.parent).change(path.name, None, self._file(path))
+        self._call(self.fails)
+        self.platter.directory(path.parent).change(path.name, None, self.platter.file(path))
 
     def make_directory(self, path: Path) -> None:
-        self._call()
-        at = self._root
-        for name in path.parts[1:]:
-            if name not in at.entries:
-                at.change(None, name, Directory())
-                if "directory" not in self.forgets:
-                    at.sync()
-            following = at.entries[name]
-            assert isinstance(following, Directory)
-            at = following
+        self._call(self.fails, grows=True)
+        self.platter.make_directory(path)
 
     def remove_directory(self, path: Path) -> None:
-        self._call()
-        node = self._directory(path)
+        self._call(self.fails)
+        node = self.platter.directory(path)
         if node.entries:
             raise OSError(errno.ENOTEMPTY, "not empty")
-        self._directory(path.parent).change(path.name, None, node)
+        self.platter.directory(path.parent).change(path.name, None, node)
 
     def list(self, path: Path) -> list[str]:
-        self._call(failing=False)
-        try:
-            return sorted(self._directory(path).entries)
-        except FileNotFoundError:
-            return []
+        self._call(self.read_fails)
+        return self.platter.names(path)
 
     def fsync_directory(self, path: Path) -> None:
-        self._call()
-        if "directory" not in self.forgets:
-            self._directory(path).sync()
+        self._call(self.fails)
+        self.platter.sync_directory(self.platter.directory(path))
 
     def lock(self, path: Path) -> int | None:
-        self._call()
-        parent = self._directory(path.parent)
+        self._call(self.fails)
+        parent = self.platter.directory(path.parent)
         if path.name not in parent.entries:
             parent.change(None, path.name, File())
-        file = self._file(path)
-        if file in self._locked.values():
+        file = self.platter.file(path)
+        if file in self.platter.locked:
             return None
+        self.platter.locked.add(file)
         return self._opened(self._locked, file)
 
     def watermark(self, path: Path, *, writable: bool = False) -> Watermark:
-        self._call()
+        self._call(self.fails, grows=writable)
         if writable:
             file = File()
             file.data[:] = bytes(8)
-            self._directory(path.parent).change(None, path.name, file)
-        found = self._file(path)
+            self.platter.directory(path.parent).change(None, path.name, file)
+        found = self.platter.file(path)
         if len(found.data) < 8:
             raise ValueError("empty")
         return SimWatermark(found, self)
 
-    # ── names and nodes ─────────────────────────────────────────────────────────────────────────────────────────
-
     def _sync(self, file: File) -> None:
         try:
-            self._call()
+            self._call(self.fails)
         except OSError:
             file.sync_failed()
             raise
-        if "file" not in self.forgets:
-            file.sync()
+        self.platter.sync(file)
 
     def _opened(self, table: dict[int, File], file: File) -> int:
         self._next += 1
         table[self._next] = file
         return self._next
-
-    def _node(self, path: Path) -> File | Directory:
-        at: File | Directory = self._root
-        for name in path.parts[1:]:
-            if not isinstance(at, Directory) or name not in at.entries:
-                raise FileNotFoundError(path)
-            at = at.entries[name]
-        return at
-
-    def _file(self, path: Path) -> File:
-        node = self._node(path)
-        if not isinstance(node, File):
-            raise IsADirectoryError(path)
-        return node
-
-    def _directory(self, path: Path) -> Directory:
-        node = self._node(path)
-        if not isinstance(node, Directory):
-            raise NotADirectoryError(path)
-        return node

@@ -1,14 +1,25 @@
-"""An event loop whose time passes only when everybody waits: a second costs nothing, and the same seed is one run."""
+"""An event loop whose time stands still while there is something to do, and then jumps to what is due next; and the
+commit threads beside it."""
 
 import asyncio
 import selectors
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any
+from random import Random
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+COMMIT_TIME_MAX_S = 0.004
+"""Until a commit thread has done what it was asked."""
+
+
+TURNS_MAX = 1_000_000
+"""Of one world's loop, a hundred times what it takes: one that stands still is ended."""
 
 
 class SimLoop(asyncio.SelectorEventLoop):
-    """Its clock stands still while there is something to do, and then jumps to what is due next."""
+    """Time begins at 0."""
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -22,8 +33,13 @@ class _Jumping(selectors.DefaultSelector):
     def __init__(self, loop: SimLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._turns += 1
+        assert self._turns < TURNS_MAX, "the world stands still"
+        if timeout == 0:  # callbacks wait; what other threads have to say is looked at when none does
+            return []
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
         if not ready:
             assert timeout is not None, "everybody waits, and for nothing"
@@ -31,13 +47,41 @@ class _Jumping(selectors.DefaultSelector):
         return ready
 
 
-class Inline(Executor):
-    """The commit thread, taking no time."""
+class CommitThread:
+    """A process's thread: it does one thing after the other, each a while later, or while another has the disk."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
+    def __init__(self, loop: SimLoop, chance: Random) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._at_work = False
+
+    def call(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        outcome: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append((outcome, work))
+        self._loop.call_later(self._chance.random() * COMMIT_TIME_MAX_S, self.step)
+        return outcome
+
+    def step(self) -> None:
+        """Do the next thing, unless there is none or it is in the middle of one."""
+        if self._at_work or not self._waiting:
+            return
+        outcome, work = self._waiting.popleft()
+        self._at_work = True
+        result, error = None, None
         try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001  Stop too is the waiter's
-            future.set_exception(error)
-        return future
+            result = work()
+        except BaseException as raised:  # noqa: BLE001  Stop too is the waiter's
+            error = raised
+        finally:
+            self._at_work = False
+        if outcome.done():  # its waiter is gone
+            return
+        if error is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(error)
+
+    def shutdown(self) -> None:
+        """Nobody waits for what was not done."""
+        self._waiting.clear()

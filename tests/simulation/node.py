@@ -41,8 +41,16 @@ class File:
         else:
             tail = data[len(synced) : chance.randint(len(synced), len(data))]
             sectors = [tail[at : at + SECTOR_BYTES] for at in range(0, len(tail), SECTOR_BYTES)]
-            kept = synced + b"".join(chance.choice([one, one, bytes(len(one))]) for one in sectors)
+            kept = synced + b"".join(_after_the_cut(one, chance) for one in sectors)
         self.data, self.synced, self.untrusted = bytearray(kept), kept, 0
+
+
+def _after_the_cut(sector: bytes, chance: Random) -> bytes:
+    """Of a sector that was never synced: written, never written, or, on bad hardware, half and something else."""
+    luck = chance.random()
+    if luck < 0.65:
+        return sector
+    return bytes(len(sector)) if luck < 0.95 else sector[: len(sector) // 2] + chance.randbytes((len(sector) + 1) // 2)
 
 
 class Directory:

@@ -1,187 +1,143 @@
-"""One seed's world: requests come, the process is killed, the power is cut, the disk is full; a store reads along."""
+"""One seed's world: a machine that lives, dies and starts again, players before it, stores behind it."""
 
 import asyncio
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
-from typing import Any
 
-from config.settings import SpoolSettings
-from ingest.spool.appender import Appender, SpoolUnavailable
+from config.settings import Settings, SpoolSettings
+from ingest.core import chosen
 from ingest.spool.disk import Disk
-from ingest.spool.ending import TOMBSTONES, read_ending
-from ingest.spool.reader import Reader
-from ingest.spool.recovery import incarnations, recover
-from ingest.spool.retention import removable, remove, sealed_segments
-from tests.incarnations import a_frame_body
-from tests.simulation.disk import SimDisk, Stop
-from tests.simulation.loop import Inline, SimLoop
+from storage.reader_status import ReaderStatus
+from tests.simulation.archive import Archive
+from tests.simulation.counting import CounterStore
+from tests.simulation.damage import Damage
+from tests.simulation.instead import instead
+from tests.simulation.loop import SimLoop
+from tests.simulation.platter import Platter
+from tests.simulation.player import Ledger
+from tests.simulation.process import Process
+from tests.simulation.relational import Relational
+from tests.simulation.session import Session
+from tests.simulation.wall import Wall
 
-DATA = Path("/data")
-SPOOL = DATA / "spool"
-QUARANTINE = DATA / "quarantine"
-SEGMENT_SIZE_BYTES = 700
-"""Small enough to be passed often."""
+LIVES = 4
+MONTHS_BACK = 3
+ROOMY_BYTES = 10**7
+"""A quota that no world fills."""
 
-
-class Store:
-    """A reader's end: rows and positions move together, as in one transaction. It outlives every crash."""
-
-    def __init__(self) -> None:
-        self.rows: list[str] = []
-        self.of_incarnation: dict[str, list[str]] = {}
-        self.positions: dict[str, int] = {}
-
-    def drain(self, disk: Disk, chance: Random | None) -> None:
-        """What is new of every incarnation, in bites; without `chance` to the end.
-
-        A gap is told as lost. What was acknowledged is in none (`World.verdict`); but of frames that were on their way
-        together when the power failed, a later one may be whole and an earlier one not.
-        """
-        for name in incarnations(disk, SPOOL):
-            reader = Reader(SPOOL / name, disk, QUARANTINE, self.positions.get(name, 0))
-            while True:
-                reading = reader.read(chance.choice([1, 400, 10_000]) if chance else 10_000)
-                at = self.positions.get(name, 0)
-                for frame in reading.frames:
-                    assert frame.sequence == at or (frame.sequence > at and reading.lost), (
-                        f"{frame.sequence} after {at}"
-                    )
-                    at = frame.sequence + 1
-                behind = reading.state.sequence
-                assert behind == at or (behind > at and reading.lost), f"{behind} is not behind {at - 1}"
-                if behind == self.positions.get(name, 0):
-                    break
-                rows = [row.decode() for frame in reading.frames for row in frame.tuples()]
-                self.rows += rows
-                self.of_incarnation.setdefault(name, []).extend(rows)
-                self.positions[name] = behind
-                if chance and chance.random() < 0.3:
-                    break
-            reader.close()
-        for name in disk.list(SPOOL / TOMBSTONES):
-            if len(name) == 32:
-                ending = read_ending(disk, SPOOL / TOMBSTONES / name)
-                assert ending is not None
-                assert self.positions.get(name, 0) >= ending.sequence, f"{name} was removed before it was delivered"
+NOTHING: frozenset[str] = frozenset()
 
 
 class World:
-    """Lives of one process on one disk."""
+    """`forgets`: what the disk does not sync (tests.simulation.platter); `breaks`: what the stores do not keep
+    (relational, counting). `story` gets a line for everything that happens."""
 
-    def __init__(self, seed: int, forgets: frozenset[str] = frozenset()) -> None:
-        self.chance = Random(seed)
-        self._lived_s = 0.0
-        self._loop = SimLoop()
-        self.disk = SimDisk(self.chance, self.monotonic_s, forgets)
-        self.store = Store()
-        self.slow = Store()
-        """Another process's, between any two calls, in some lives only: what one has got, the other will get."""
-        self.acknowledged: list[str] = []
-        self.sent = 0
-        self.crashes = 0
+    def __init__(
+        self,
+        seed: int,
+        forgets: frozenset[str] = NOTHING,
+        breaks: frozenset[str] = NOTHING,
+        story: Callable[[str], None] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.chance = chance = Random(seed)
+        self.loop = SimLoop()
+        self.wall = Wall(self.loop.time)
+        self.platter = Platter(chance, self.wall.now_s, forgets)
+        self.relational = Relational(chance, self.loop.time, self.wall.true_us, breaks)
+        self.relational.state.months = {2026 * 12 + 10 - back for back in range(-1, MONTHS_BACK)}
+        self.counters = CounterStore(chance, breaks)
+        self.damage = Damage(self.platter)
+        self.archive = Archive(chance, self.damage)
+        self.ledger = Ledger()
+        self.statuses: dict[str, ReaderStatus | None] = {"postgres": None, "redis": None, "archive": None}
+        self.drains: dict[str, Process] = {}
+        """By name: whose session a connection is."""
+        self.upkeep: Process | None = None
+        self.happened: dict[str, int] = {}
+        """What was done to it → how often."""
+        self.lives = 0
+        self.mistakes: list[BaseException] = []
+        """Of those who came in between."""
+        self.given_up: set[str] = set()
+        """Stores that say they lack what the spool no longer has."""
+        quota_bytes = chance.choice([25_000, ROOMY_BYTES])
+        kept_s = chance.choice([0, 1, 10])
+        spool = SpoolSettings(quota_bytes=quota_bytes, kept_s=kept_s, commit_interval_ms=chance.choice([0, 2]))
+        self.settings = Settings(spool=spool)
+        self._story = story
 
-    def now_us(self) -> int:
-        return int(self.monotonic_s() * 1e6)
+    def run(self) -> None:
+        """All of its lives and the last one, in which everything is told. Raises what went wrong.
 
-    def monotonic_s(self) -> float:
-        return self._lived_s + self._loop.time()
+        Of an odd seed by the Python core, of an even one by the core as it was chosen, which is Rust's where it is built.
+        """
+        # here, because lives know their world
+        from tests.simulation.ending import Ending
+        from tests.simulation.life import Life
 
-    def run(self, lives: int) -> None:
-        """All lives, each with its death; then a last one without trouble, at the end of which everything is told."""
-        for _ in range(lives):
-            self._trouble()
-            if self.chance.random() < 0.5:
-                self.disk.beside = lambda: self.slow.drain(self.disk, self.chance)
-            try:
-                recover(self.disk, SPOOL, self)
-                self._live()
-            except Stop:
-                self.crashes += 1
-            self.disk.restart(power_cut=self.chance.random() < 0.6)
-        recover(self.disk, SPOOL, self)
-        self.store.drain(self.disk, None)
-        self.slow.drain(self.disk, None)
-        assert self.disk.descriptors() == 0
-        self._loop.close()
+        async def live() -> None:
+            for _ in range(LIVES):
+                self.lives += 1
+                await Life(self).live()
+            await Ending(self).live()
+            for mistake in self.mistakes:
+                raise mistake
 
-    def verdict(self) -> None:
-        """Acknowledged is delivered, nothing is delivered twice, nothing was made up."""
-        rows = self.store.rows
-        assert len(set(rows)) == len(rows), "delivered twice"
-        missing = set(self.acknowledged) - set(rows)
-        assert not missing, f"acknowledged and lost: {sorted(missing)}"
-        assert self.slow.of_incarnation == self.store.of_incarnation, "two readers were told different things"
-        for name, rows in self.store.of_incarnation.items():
-            last: dict[str, int] = {}  # each client sends one at a time
-            for client, number in (row.split() for row in rows):
-                assert int(number) > last.get(client, -1), f"{client} out of order in {name}"
-                last[client] = int(number)
-
-    def _trouble(self) -> None:
-        chance = self.chance
-        if chance.random() < 0.9:
-            self.disk.stop_in = chance.choice([chance.randrange(40), chance.randrange(400), chance.randrange(2_000)])
-        if chance.random() < 0.4:
-            self.disk.fail = chance.choice([3, 20, 100])
-
-    def _live(self) -> None:
-        self._lived_s += self._loop.time()
-        self._loop.close()
-        self._loop = SimLoop()
-        self._loop.run_until_complete(self._alive(self._loop))
-
-    async def _alive(self, loop: SimLoop) -> None:
-        settings = SpoolSettings(commit_interval_ms=self.chance.choice([0, 2]))
-        appender = Appender(
-            SPOOL, self.disk, self, settings, self.chance.randbytes,
-            segment_size_bytes=SEGMENT_SIZE_BYTES, thread=Inline(),
-        )  # fmt: skip
+        before = chosen.rust
+        if self.seed % 2:
+            chosen.choose("python")
+        self.happens(f"lived on the {chosen.name} core")
         try:
-            appender.start()
-        except OSError:
-            pass
-        clients = [loop.create_task(self._client(appender, number)) for number in range(self.chance.randint(1, 4))]
-        committing, reading = loop.create_task(appender.run()), loop.create_task(self._read_along())
-        served = loop.create_task(asyncio.wait(clients))
-        tasks: list[asyncio.Task[Any]] = [committing, reading, served, *clients]
-        await asyncio.wait([committing, reading, served], return_when=asyncio.FIRST_COMPLETED)
-        if not self.disk.stopped:
-            appender.close()
-            await asyncio.wait([committing])
+            with instead(
+                connect=self._connect, told=self._told, upkeep_disk=self._upkeep_disk, wall=self.wall,
+                logged=self.tell if self._story else None,
+            ):  # fmt: skip
+                self.loop.run_until_complete(live())
+        finally:
+            chosen.rust = before
+            self._stop_everything()
+            self.loop.close()
+
+    def tell(self, what: str) -> None:
+        """A line of the story."""
+        if self._story is not None:
+            self._story(f"{self.loop.time():9.4f}  {what}")
+
+    def happens(self, what: str, detail: str = "") -> None:
+        """It is counted and told."""
+        self.happened[what] = self.happened.get(what, 0) + 1
+        if self._story is not None:
+            self.tell(f"── {what} {detail}".rstrip())
+
+    def statuses_now(self) -> dict[str, ReaderStatus | None]:
+        """As the supervisor reads them; the archive's reader is always there."""
+        positions = dict(self.archive.positions)
+        archive = ReaderStatus("archive", "running", "", 0, self.wall.now_us(), positions)
+        return {**self.statuses, "archive": archive}
+
+    def _stop_everything(self) -> None:
+        """After a failure: what is still at work ends without a word, and nothing it says matters."""
+        self.loop.set_exception_handler(lambda _, __: None)
+        tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):  # a mistake, whatever else happened
-            if isinstance(ended, BaseException) and not isinstance(ended, asyncio.CancelledError | Stop):
-                raise ended
-        if self.disk.stopped:
-            raise Stop
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks))
+            for task in tasks:
+                _ = task.cancelled() or task.exception()
 
-    async def _client(self, appender: Appender, number: int) -> None:
-        chance, client = self.chance, f"client-{self.crashes}-{number}-{self.sent}"
-        for _ in range(chance.randrange(40)):
-            row = f"{client} {self.sent}"
-            self.sent += 1
-            bodies = [a_frame_body([row.encode()])]
-            try:
-                await appender.append(bodies, self.now_us(), 0, {})
-            except SpoolUnavailable:
-                await asyncio.sleep(0.3)
-            else:
-                self.acknowledged.append(row)
-            if chance.random() < 0.4:
-                await asyncio.sleep(chance.random() * 0.01)
+    def _told(self, status: ReaderStatus) -> None:
+        before = self.statuses[status.reader]
+        if before is None or before.state != status.state:
+            self.tell(f"{status.reader} is {status.state} {status.reason}")
+        self.statuses[status.reader] = status
 
-    async def _read_along(self) -> None:
-        while True:
-            await asyncio.sleep(self.chance.random() * 0.05)
-            try:
-                self.store.drain(self.disk, self.chance)
-                if self.chance.random() < 0.4:
-                    listed = sealed_segments(self.disk, SPOOL, self.monotonic_s())
-                    positions = {"store": self.store.positions, "slow": self.slow.positions}
-                    gone = removable(listed, positions, 0.02, 0)
-                    remove(self.disk, SPOOL, gone)
-                if self.chance.random() < 0.1:
-                    recover(self.disk, SPOOL, self)
-            except OSError:
-                continue
+    def _connect(self, url: str) -> Session:
+        if not self.relational.up:
+            raise ConnectionRefusedError("nobody listens")
+        return Session(self.relational, self.drains[url])
+
+    def _upkeep_disk(self) -> Disk:
+        assert self.upkeep is not None
+        return self.upkeep.disk

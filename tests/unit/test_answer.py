@@ -63,9 +63,15 @@ def test_a_dry_run_says_so_and_names_unknown_fields() -> None:
     assert (shown["dry_run"], shown["unknown_fields"]) == (True, ["colour"])
 
 
-@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 1), (0.5, 16), (0.999_999, 30)])
-def test_retry_after_is_spread_over_its_bounds(chance: float, seconds: int) -> None:
-    answer = try_again(503, "spool_full", "full", chance)
+@pytest.mark.parametrize(
+    ("wait_s", "chance", "seconds"),
+    [
+        (0.2, 0.0, 1), (1, 0.999_999, 2), (4.1, 0.0, 5), (4.1, 0.5, 8), (4.1, 0.999_999, 10),
+        (30, 0.0, 15), (30, 0.999_999, 30), (900, 0.999_999, 30),
+    ],
+)  # fmt: skip
+def test_retry_after_is_when_it_helps_spread_to_twice_that(wait_s: float, chance: float, seconds: int) -> None:
+    answer = try_again(503, "spool_full", "full", wait_s, chance)
     assert answer.headers == (("Retry-After", str(seconds)),)
     assert json.loads(answer.body) == {"error": "spool_full", "message": "full", "retry_after_s": seconds}
 

@@ -14,6 +14,8 @@ from tests.builders import (
 )
 from tests.decoding import SURPLUS, decoded, rows, undecodable
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 # What a body may be
 
 

@@ -14,6 +14,8 @@ from tests.builders import (
 )
 from tests.decoding import SURPLUS, decoded, rows
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 NOVEMBER_2026 = 2026 * 12 + 10
 
 

@@ -19,6 +19,8 @@ from tests.builders import (
 )
 from tests.decoding import as_json, refused, taken, verdict, verdict_of_text
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 TEXT_LENGTHS = {
     "quality": 20, "device_type": 50, "platform": 50, "cdn_edge": 100, "error_code": 50, "player": 100,
     "app_version": 50,

@@ -10,6 +10,8 @@ from tests.builders import (
 )
 from tests.decoding import as_json, refused, verdict_of_text
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 
 @pytest.mark.parametrize("value", ["{}", 5, True, [], [{}], ""])
 def test_metadata_is_an_object(value):

@@ -15,6 +15,8 @@ from tests.builders import (
 )
 from tests.decoding import SURPLUS, decoded, refused, rows, taken
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 T0_US = 1_795_377_600_000_000
 
 

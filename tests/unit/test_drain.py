@@ -29,11 +29,13 @@ PATIENCE_S = 10.0
 
 
 @asynccontextmanager
-async def draining(data_dir: Path, sink: MemorySink, **changes: Any) -> AsyncIterator[asyncio.Event]:
+async def draining(
+    data_dir: Path, sink: MemorySink, disk: FileDisk = DISK, **changes: Any
+) -> AsyncIterator[asyncio.Event]:
     """A drain for the length of a block; it is stopped at the end, and has to end well."""
     stop = asyncio.Event()
     settings: dict[str, Any] = {"batch_max_bytes": 1 << 20, "batch_interval_ms": 0, "chance": lambda: 0.1} | changes
-    running = asyncio.create_task(drain.run(sink, data_dir, clock=CLOCK, disk=DISK, stop=stop, **settings))
+    running = asyncio.create_task(drain.run(sink, data_dir, clock=CLOCK, disk=disk, stop=stop, **settings))
     try:
         yield stop
     finally:
@@ -245,9 +247,10 @@ def test_a_damaged_tombstone_of_an_incarnation_that_the_store_knows_is_logged_on
             spool.refresh()
             spool.refresh()
     assert [(entry["event"], entry["incarnation"]) for entry in logged] == [("tombstone_damaged", name)]
-    spool.seat({})
-    with pytest.raises(SpoolRefused, match=name):
-        spool.refresh()
+    for nothing_read in ({}, {name: 0}):
+        spool.seat(nothing_read)
+        with pytest.raises(SpoolRefused, match=name):
+            spool.refresh()
 
 
 def test_a_tombstone_without_a_position_is_red_unless_nothing_was_in_it(tmp_path: Path) -> None:
@@ -314,6 +317,32 @@ def test_a_backlog_of_one_incarnation_does_not_keep_another_waiting(tmp_path: Pa
         assert spool.positions[small.name] == 1
     assert spool.lag().frames == 600 - sum(spool.positions[one.name] for one in large)
     assert spool.lag().size_bytes > 0
+    spool.close()
+
+
+def test_a_last_segment_damaged_from_its_first_byte_on_holds_nothing_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store, collector = MemoryStore(), Collector(tmp_path, segment_size_bytes=1_000)
+        collector.append().append().append().end()
+        first, last = sorted((tmp_path / "spool" / collector.name).glob("*.sealed"))[-2:]
+        first.unlink()  # delivered, and removed
+        last.write_bytes(bytes(last.stat().st_size))
+        store.positions[collector.name] = begin = int(last.stem, 16)
+        assert 0 < begin < collector.sequence
+        async with draining(tmp_path, MemorySink(store)):
+            await until(lambda: store.positions[collector.name] == collector.sequence)
+        assert [path.read_bytes() for path in (tmp_path / "quarantine").iterdir()] == [last.read_bytes()]
+
+    run(scenario())
+
+
+def test_the_lag_of_an_incarnation_whose_segments_were_removed_under_its_reader_is_no_error(tmp_path: Path) -> None:
+    collector, spool = Collector(tmp_path).append(3), Feed(tmp_path, DISK)
+    spool.seat({})
+    spool.refresh()
+    for path in (tmp_path / "spool" / collector.name).glob("*.open"):
+        path.unlink()
+    assert spool.lag() == (3, 0)
     spool.close()
 
 

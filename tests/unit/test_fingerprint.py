@@ -6,6 +6,8 @@ from structlog.testing import capture_logs
 from storage.postgres.fingerprint import Fingerprints
 from tests.spooled import Spooled, rows_of
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 
 def test_a_frame_is_suspected_when_one_of_its_ids_was_seen() -> None:
     rows, fingerprints = rows_of(6), Fingerprints(100)
@@ -57,4 +59,3 @@ def test_ids_suspected_for_ever_are_as_many_as_the_bound_and_beyond_it_everythin
         fingerprints.always(ids[5:6])
     assert [entry["event"] for entry in logged] == ["everything_suspected"]
     assert all(fingerprints.suspect(frame) for frame in frames)
-    assert not fingerprints._always

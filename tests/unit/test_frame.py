@@ -13,6 +13,8 @@ from ingest.spool import frame
 from ingest.spool.frame import CutFrame, MonthTotals, TornFrame, Totals
 from tests.incarnations import MONTH, a_frame_body
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 SEED = 0x0102030405060708
 some_tuples = st.lists(st.binary(max_size=40), min_size=1, max_size=6)
 u64 = st.integers(0, 2**64 - 1)

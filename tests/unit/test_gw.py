@@ -141,10 +141,14 @@ def test_both_installers_check_every_hash_and_resolve_nothing(gw: ModuleType, ch
 
 
 def test_the_lock_file_names_no_registry() -> None:
-    for lock in [*SCRIPT.parent.glob("requirements*.lock"), *SCRIPT.parent.glob("tests/*.lock")]:
+    for lock in [
+        *SCRIPT.parent.glob("requirements*.lock"),
+        *SCRIPT.parent.glob("tests/*.lock"),
+        *SCRIPT.parent.glob("native/crates.lock"),
+    ]:
         for line in lock.read_text("utf-8").splitlines():
             assert "://" not in line, lock
-            assert not line.startswith("-"), lock
+            assert not line.startswith(("-", "source")), lock
 
 
 def test_older_pythons_can_read_the_script() -> None:
@@ -153,7 +157,21 @@ def test_older_pythons_can_read_the_script() -> None:
 
 def test_help_names_every_command_without_installing() -> None:
     printed = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True, cwd="/").stdout
-    for command in ("demo", "test", "bench", "lint", "install", "help", "serve", "migrate", "spool", "verify"):
+    commands = (
+        "demo",
+        "test",
+        "bench",
+        "core",
+        "load",
+        "lint",
+        "install",
+        "help",
+        "serve",
+        "migrate",
+        "spool",
+        "verify",
+    )
+    for command in commands:
         assert f"\n  {command} " in printed
 
 
@@ -162,6 +180,8 @@ def test_help_names_every_command_without_installing() -> None:
     [
         (["demo", "--seconds", "5"], ["-P", "-m", "gateway.demo", "--seconds", "5"]),
         (["bench"], ["-P", "-m", "loadtests.bench"]),
+        (["core"], ["-P", "-m", "native.bench"]),
+        (["load", "final"], ["-P", "-m", "loadtests.load", "final"]),
         (["serve", "--embedded"], ["-P", "-m", "gateway.cli", "serve", "--embedded"]),
         (["test", "--core", "-x"], ["-m", "pytest", "tests/unit", "tests/simulation", "-x"]),
     ],
@@ -176,7 +196,7 @@ def test_a_command_becomes_its_program(
         raise Became(list(command))
 
     monkeypatch.setattr(gw, "become", become)
-    monkeypatch.setattr(gw.Environment, "ensure", lambda _: False)
+    monkeypatch.setattr(gw.Environment, "ensure", lambda _, again: False)
     monkeypatch.setattr(gw.Path, "is_dir", lambda _: True)
     monkeypatch.setattr(gw.os, "chdir", lambda _: None)
     with pytest.raises(Became) as became:

@@ -19,7 +19,7 @@ UPSTREAM = {
 }
 LINES_MAX = 300
 TEST_LINES_MAX = 400  # a page of tests is a list of sentences, which is read one by one
-LONGER_FILES: dict[str, str] = {}  # path → why it is one noun all the same
+LONGER_FILES: dict[str, str] = {}  # path → why it is one noun
 NOT_NOUNS = {"util", "utils", "manager", "handler", "helper", "helpers", "common", "base", "misc", "tools"}
 UNIT_FIRST = re.compile(r"^(?:timeout|interval|size|length|latency|duration|delay|age)$")
 

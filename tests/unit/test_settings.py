@@ -50,6 +50,7 @@ def test_sections_of_two_words_and_top_level_names_are_found_in_the_environment(
         {"INGEST_WORKERS": "0"},
         {"INGEST_SPOOL_HIGH_MARK": "1.1"},
         {"INGEST_SPOOL_HIGH_MARK": "0"},
+        {"INGEST_CORE": "Rust"},
         {"INGEST_HTTP_BODY_MAX_BYTES": "100", "INGEST_HTTP_DECODED_MAX_BYTES": "99"},
         {"INGEST_HTTP_DECODED_MAX_BYTES": str(2**40)},
     ],

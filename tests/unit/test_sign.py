@@ -24,6 +24,8 @@ from tests.signs import (
     session_of,
 )
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 MEMORY = 4 * LEASE
 A_VIEW = session_of(1).bytes + content_of(1).bytes
 

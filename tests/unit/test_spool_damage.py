@@ -28,6 +28,8 @@ from tests.incarnations import (
     segments,
 )
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 
 @pytest.fixture(autouse=True)
 def quiet():

@@ -1,22 +1,29 @@
 """A position is the number of the next frame; what it cannot be is refused with what is there."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.spool.disk import FileDisk
+from ingest.spool.frame import MAGIC_BYTES
 from ingest.spool.incarnation import Group
 from ingest.spool.reader import PositionAhead, SegmentsGone
+from ingest.spool.recovery import recover
 from tests.incarnations import (
     IDENTITY,
+    StillClock,
     a_frame_body,
     a_reader,
     begun,
     commit,
     delivered,
+    died,
     numbered,
     rows,
     segments,
 )
+
+pytestmark = pytest.mark.usefixtures("each_core")
 
 
 def test_a_position_whose_segments_are_gone_is_refused_with_what_is_left(tmp_path):
@@ -67,6 +74,32 @@ def test_a_position_ahead_of_an_ended_incarnation_is_refused(tmp_path):
         a_reader(incarnation.directory, 4)
 
 
+@pytest.mark.parametrize("frames_hit", [1, 2], ids=["the last frame", "the last two"])
+@pytest.mark.parametrize("promised", [True, False], ids=["with its watermark", "after a power cut"])
+def test_what_was_delivered_before_damage_hid_it_stays_delivered_and_is_not_lost_a_negative_number_of_times(
+    tmp_path, frames_hit, promised
+):
+    incarnation = begun(tmp_path / "spool")
+    commit(incarnation, [a_frame_body([b"row", b"row"]) for _ in range(4)])
+    reader = a_reader(incarnation.directory)
+    before = reader.read(10**6).state
+    directory = died(incarnation)
+    (path,) = segments(directory)
+    data = bytearray(path.read_bytes())
+    at = data.find(MAGIC_BYTES)
+    for _ in range(4 - frames_hit):
+        at = data.find(MAGIC_BYTES, at + 1)
+    data[at + 20 :] = bytes(len(data) - at - 20)
+    path.write_bytes(data)
+    if not promised:
+        (directory / "watermark").write_bytes(bytes(8))
+        reader = a_reader(directory, before.sequence)
+    assert recover(FileDisk(), tmp_path / "spool", StillClock()) == []
+    reading = reader.read(10**6)
+    assert reading.frames == [] and reading.lost == [] and reading.state.sequence == before.sequence
+    assert reader.finished
+
+
 def test_frames_behind_the_ending_are_never_delivered(tmp_path):
     incarnation = begun(tmp_path / "spool")
     commit(incarnation, numbered(3))
@@ -95,6 +128,7 @@ def test_the_state_at_a_position_does_not_depend_on_where_the_segments_begin(tmp
         assert a_reader(one, sequence).state == a_reader(many, sequence).state
 
 
+@settings(deadline=None)
 @given(st.integers(1, 400), st.integers(0, 30), st.integers(1, 600))
 def test_a_reader_opened_anywhere_delivers_exactly_the_rest(tmp_path_factory, segment_size_bytes, sequence, size_bytes):
     incarnation = begun(tmp_path_factory.mktemp("data") / "spool", segment_size_bytes=segment_size_bytes)

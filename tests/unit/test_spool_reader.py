@@ -30,6 +30,8 @@ from tests.incarnations import (
     segments,
 )
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 
 class CountingDisk(UnsyncedDisk):
     """Counts its calls by name."""

@@ -11,7 +11,9 @@ from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, read_ending
 from ingest.spool.incarnation import WATERMARK, Incarnation
-from ingest.spool.recovery import incarnations, recover
+from ingest.spool.quarantine import PIECE
+from ingest.spool.recovery import MISSING_MAX, incarnations, recover
+from ingest.spool.shortfall import noted
 from tests.incarnations import (
     IDENTITY,
     MIXED,
@@ -24,6 +26,7 @@ from tests.incarnations import (
     delivered,
     died,
     open_descriptors,
+    quarantine_of,
     quarantined,
     segments,
 )
@@ -171,6 +174,61 @@ def test_a_watermark_that_cannot_be_true_is_not_believed(crashed, quiet):
     recover(FileDisk(), crashed.parent, CLOCK)
     assert said(quiet, "spool_watermark_impossible") == 1
     assert delivered(crashed).finished and delivered(crashed).state.sequence == len(MIXED)
+    assert quarantined(crashed) == {}, "it was torn with the power: nobody said that so many frames are missing"
+
+
+def test_a_watermark_is_believed_to_miss_no_more_than_a_segment_holds(crashed, tmp_path):
+    for beyond, believed in ((MISSING_MAX, True), (MISSING_MAX + 1, False)):
+        directory = with_watermark(copied(crashed, tmp_path / str(beyond)), len(MIXED) + beyond)
+        recover(FileDisk(), directory.parent, CLOCK)
+        told = noted(FileDisk(), quarantine_of(directory))
+        assert [one.frames for one in told] == [beyond] * believed
+        assert all(f"{beyond} frames more" in str(one) for one in told)
+
+
+def test_an_acknowledged_tail_that_is_gone_is_noted_and_the_rest_of_it_kept(crashed, tmp_path, quiet):
+    """Wherever the file is cut: each frame is delivered, noted as missing, or damage; no byte is cut off unseen."""
+    path = segments(crashed)[-1]
+    ends, base, data = frame_ends(path), int(path.stem, 16), path.read_bytes()
+    for cut in range(0, ends[-1], 8):
+        directory = copied(crashed, tmp_path / str(cut))
+        (directory / path.name).write_bytes(data[:cut])
+        for _ in range(2):
+            assert recover(UnsyncedDisk(), directory.parent, CLOCK) == []
+        got = delivered(directory)
+        whole = base + max(sum(end <= cut for end in ends) - 1, 0)
+        assert len(got.frames) == whole and got.finished
+        begin = max([end for end in ends if end <= cut], default=0)
+        kept = {name: piece for name, piece in quarantined(directory).items() if PIECE.fullmatch(name)}
+        assert list(kept.values()) == ([data[begin:cut]] if cut > begin else []), cut
+        shortfalls = noted(FileDisk(), quarantine_of(directory))
+        if got.state.sequence == whole:
+            assert shortfalls == [(directory.name, whole, len(MIXED))] and shortfalls[0].frames == len(MIXED) - whole
+        else:
+            assert shortfalls == [] and got.state.sequence == len(MIXED)
+        shutil.rmtree(tmp_path / str(cut))
+    assert said(quiet, "spool_watermark_impossible") and said(quiet, "spool_acknowledged_damaged")
+
+
+def test_segments_that_are_all_gone_are_noted(crashed):
+    for path in segments(crashed):
+        path.unlink()
+    recover(FileDisk(), crashed.parent, CLOCK)
+    assert noted(FileDisk(), quarantine_of(crashed)) == [(crashed.name, 0, len(MIXED))]
+
+
+def test_a_shortfall_that_cannot_be_kept_cuts_nothing_until_it_can(crashed, tmp_path):
+    path = segments(crashed)[-1]
+    path.write_bytes(path.read_bytes()[: frame_ends(path)[0] + 64])
+    counting = FailingDisk()
+    recover(counting, copied(crashed, tmp_path / "counted").parent, CLOCK)
+    for nth in range(len(counting.made)):
+        directory = copied(crashed, tmp_path / str(nth))
+        recover(FailingDisk(nth), directory.parent, CLOCK)
+        assert recover(UnsyncedDisk(), directory.parent, CLOCK) == []
+        assert len(noted(FileDisk(), quarantine_of(directory))) == 1, counting.made[nth]
+        assert path.read_bytes()[-64:] in quarantined(directory).values(), counting.made[nth]
+        assert delivered(directory).finished and not list(quarantine_of(directory).glob("*.draft"))
 
 
 @pytest.mark.parametrize("watermark", [b"", b"\1\0\0", None])

@@ -12,7 +12,7 @@ from ingest.spool.ending import ENDED, TOMBSTONES, read_ending
 from ingest.spool.incarnation import Incarnation
 from ingest.spool.reader import SegmentsGone
 from ingest.spool.recovery import incarnations, recover
-from ingest.spool.retention import Kept, removable, remove, sealed_segments, used_bytes
+from ingest.spool.retention import Deliveries, Kept, removable, remove, sealed_segments, used_bytes
 from tests.incarnations import (
     IDENTITY,
     FailingDisk,
@@ -58,6 +58,23 @@ def test_too_much_takes_delivered_segments_before_their_time_oldest_first():
     assert removable(young, positions, 900, 0) == []
     assert removable(young, positions, 900, 1) == [young[1]]
     assert removable(young, positions, 900, 101) == [young[1], young[2]]
+
+
+def test_the_time_that_is_kept_counts_from_delivery_and_anew_when_a_store_fell_back():
+    deliveries, there = Deliveries(), [a_segment(age_s=5_000), a_segment(base=10, until=20, age_s=4_000)]
+
+    def ages(monotonic_s: float, postgres: int, redis: int = 20) -> list[float]:
+        positions = {"postgres": {"a": postgres}, "redis": {"a": redis}}
+        return [kept.age_s for kept in deliveries.aged(there, positions, monotonic_s)]
+
+    assert ages(100.0, 9) == [0, 0]
+    assert ages(105.0, 10) == [0, 0], "delivered just now, however long ago it was sealed"
+    assert ages(110.0, 20, redis=12) == [5, 0]
+    assert ages(115.0, 20) == [10, 0]
+    assert ages(120.0, 20) == [15, 5]
+    assert ages(125.0, 15) == [20, 0], "the store came back as an older one"
+    assert ages(130.0, 20) == [25, 0]
+    assert Deliveries().aged(there, {"postgres": {"a": 20}}, 130.0)[0].age_s == 0, "a start forgets"
 
 
 some_segments = st.lists(

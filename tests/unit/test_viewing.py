@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections import Counter
 
 import orjson
 import pytest
 
-from loadtests.bench_request import RequestMint
 from loadtests.body import FORMS, FORMS_WITH_SENT_AT, body
 from loadtests.catalogue import CONTENTS_COUNT, catalogue, content_for
 from loadtests.ledger import epoch_us, identity
@@ -140,20 +138,3 @@ def test_every_form_of_a_body_says_what_it_is(form: str) -> None:
         assert said == {"sent_at": START_MS, "events": [event]}
     else:
         assert said == ([event] if form == "array" else event)
-
-
-@pytest.mark.parametrize("events_count", [1, 20])
-def test_the_benchmark_mints_whole_requests_of_new_ids_and_live_times(events_count: int) -> None:
-    mint = RequestMint("127.0.0.1", 8080, events_count)
-    ids: set[str] = set()
-    for _ in range(600):
-        head, _, data = mint.mint().partition(b"\r\n\r\n")
-        assert head.endswith(b"Content-Length: %d" % len(data))
-        events = orjson.loads(data)["events"]
-        assert len(events) == events_count
-        assert len({event["session_id"] for event in events}) == 1
-        for event in events:
-            assert event.keys() <= WIRE_NAMES
-            assert abs(epoch_us(event["occurred_at"]) / 1e6 - time.time()) < 30
-        ids |= {event["event_id"] for event in events}
-    assert len(ids) == 600 * events_count

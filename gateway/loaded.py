@@ -1,0 +1,7 @@
+"""Everything that a gateway runs, imported: `serve --check` ends well where all of it loads."""
+
+from gateway import collecting, draining, supervisor
+from storage.postgres import writer
+from storage.redis import counters
+
+__all__ = ["collecting", "counters", "draining", "supervisor", "writer"]

@@ -1,0 +1,147 @@
+"""Receive, in general: aiohttp reads whatever HTTP/1 a client speaks. `ingest.lean` reads the plain case alone, faster.
+
+The order of lines in `_take` is the guarantee: admit, read, put on disk, and only then answer.
+"""
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from aiohttp.client_exceptions import ClientError
+from aiohttp.http_exceptions import PayloadEncodingError
+from multidict import CIMultiDict
+
+from config.settings import HttpSettings
+from ingest import cors
+from ingest.admission import BODY_TOO_LARGE
+from ingest.answer import Answer, refusal
+from ingest.connection import SERVER, Server, server
+from ingest.intake import EVENTS_PATH, Head, Intake, Refusal
+
+ORIGINS_REMEMBERED_MAX: Final = 1_024
+
+
+class Origins(dict[str | None, CIMultiDict[str]]):
+    """Headers that every answer to an origin carries, made once an origin; bounded."""
+
+    def __missing__(self, origin: str | None) -> CIMultiDict[str]:
+        if len(self) >= ORIGINS_REMEMBERED_MAX:
+            self.clear()
+        made = self[origin] = CIMultiDict(cors.headers(origin) | {"Server": SERVER})
+        return made
+
+
+class General:
+    """The door by aiohttp."""
+
+    def __init__(self, intake: Intake, http: HttpSettings) -> None:
+        self._intake = intake
+        self._http = http
+        self._cors = Origins()
+
+    def protocol_factory(self) -> Server:
+        """What a listening socket needs to make connections."""
+        return server(self._answer, self._http)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        intake = self._intake
+        started_s = intake.clock.monotonic_s()
+        known = request.path == EVENTS_PATH
+        origin = request.headers.get("Origin")
+        try:
+            if known and request.method == "OPTIONS":
+                answer = Answer(204, b"", cors.PREFLIGHT)
+            else:
+                answer = await self._take(request) if known and request.method == "POST" else _elsewhere(known)
+        except Refusal as refused:
+            answer = intake.refusal(refused)
+        intake.tally.answered(EVENTS_PATH if known else "other", answer.status, intake.clock.monotonic_s() - started_s)
+        headers = CIMultiDict(self._cors[origin])
+        if answer.headers:
+            headers.update(answer.headers)
+        if answer.status == 204:
+            response = web.Response(status=204, headers=headers)
+        else:
+            headers["Content-Type"] = "application/json"
+            response = web.Response(status=answer.status, body=answer.body, headers=headers)
+        if intake.closes(answer):
+            response.force_close()
+        return response
+
+    async def _take(self, request: web.BaseRequest) -> Answer:
+        headers = request.headers
+        head = Head.of(
+            headers.get("Content-Type", ""),
+            headers.get("Content-Encoding"),
+            request.rel_url.raw_query_string,
+            headers.get(self._http.country_header) if self._http.country_header else None,
+            minimal="return=minimal" in headers.get("Prefer", ""),
+        )
+        self._intake.admit(head, _length_bytes(request))
+        if "Expect" in headers:
+            await _continue(request)
+        raw, arrived_bytes = await self._read(request)
+        on_disk: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def told(answer: Answer) -> None:
+            if not on_disk.done():  # cancelled with its connection
+                on_disk.set_result(answer)
+
+        return self._intake.take(head, raw, arrived_bytes, told) or await on_disk
+
+    async def _read(self, request: web.BaseRequest) -> tuple[bytes, int]:
+        """The body as it was sent, and how much of it was booked as it came. Raises Refusal.
+
+        Bytes beyond the cap or the budget are not kept in memory.
+        """
+        content = request.content
+        received_bytes = 0
+        try:
+            if content.is_eof():  # arrived with its head: the usual case
+                raw = content.read_nowait(-1)
+                if len(raw) > self._http.body_max_bytes:
+                    raise self._intake.refused(BODY_TOO_LARGE)
+                return raw, 0
+            chunks: list[bytes] = []
+            async with asyncio.timeout(self._http.body_timeout_s):
+                while chunk := await content.readany():
+                    if received_bytes + len(chunk) > self._http.body_max_bytes:
+                        raise self._intake.refused(BODY_TOO_LARGE)
+                    self._intake.arrive(len(chunk))
+                    received_bytes += len(chunk)
+                    chunks.append(chunk)
+            arrived_bytes, received_bytes = received_bytes, 0
+            return b"".join(chunks), arrived_bytes
+        except TimeoutError:
+            raise self._intake.stalled("body") from None
+        except (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError) as error:
+            raise Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http") from None
+        finally:
+            if received_bytes:
+                self._intake.drop(received_bytes)
+
+
+def _length_bytes(request: web.BaseRequest) -> int | None:
+    """As announced. Raises Refusal for a number with more digits than Python reads."""
+    try:
+        return request.content_length
+    except ValueError:
+        raise Refusal(refusal(400, "invalid_http", "The Content-Length cannot be read."), "invalid_http") from None
+
+
+def _elsewhere(known: bool) -> Answer:
+    """Another path, or another method. Raises Refusal, always."""
+    if not known:
+        raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
+    answer = refusal(405, "method_not_allowed", "Events are posted.")
+    raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that asked (RFC 9110 §10.1.1) to send its body, now that it is admitted. Raises Refusal (417)."""
+    if request.headers["Expect"].lower() != "100-continue":
+        message = "Only 100-continue can be expected."
+        raise Refusal(refusal(417, "expectation_failed", message), "expectation_failed")
+    if not request.content.is_eof():
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun

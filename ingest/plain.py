@@ -1,0 +1,206 @@
+"""Which requests are plain: the ones players really send. Pure.
+
+    POST /v1/events[?query] HTTP/1.1      with Host and one Content-Length within the bound
+    OPTIONS /v1/events[?query] HTTP/1.1   with Host and no body: a browser's preflight
+
+and no header twice, none that changes how the rest is read, no Connection but keep-alive and close, nothing but ASCII.
+The head is parsed by llhttp, as aiohttp does it, and its end is found a second time by its blank line: a request on
+whose end the two do not agree is not plain, so that nothing can be smuggled between them (RFC 9112 §11.2).
+"""
+
+from typing import Any, Final
+
+import httptools
+
+from config.limits import KIB
+from ingest.intake import EVENTS_PATH, Head
+
+HEAD_END: Final = b"\r\n\r\n"
+HEAD_MAX_BYTES: Final = 16 * KIB
+HEADERS_MAX: Final = 128
+"""A longer head is not plain, nor one with more headers; aiohttp then refuses it, or does not."""
+LENGTH_DIGITS_MAX: Final = 20
+"""Of a plain Content-Length; longer ones are mostly zeros, and int() has its limit."""
+NOT_WHOLE: Final = 0
+NOT_PLAIN: Final = -1
+SAME_DIGITS_MAX: Final = 8
+"""Of the Content-Length of a head that is the last one again."""
+_LENGTH: Final = b"\r\ncontent-length:"
+_PATH: Final = EVENTS_PATH.encode()
+_QUERY: Final = _PATH + b"?"
+_BEGINNINGS: Final = (b"POST " + _PATH, b"OPTIONS " + _PATH)
+_UNUSUAL: Final = frozenset({
+    b"transfer-encoding", b"expect", b"upgrade",
+    b"proxy-connection",  # to llhttp another Connection
+    b"sec-websocket-key1",  # aiohttp refuses it
+})  # fmt: skip
+_UNREADABLE: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+_CONNECTIONS: Final = (b"keep-alive", b"close")
+_NO_BODY: Final = (None, b"0")
+_BLANKS: Final = b" \t"
+"""What may stand behind a value and is no part of it; llhttp leaves it there."""
+
+
+class PlainReader:
+    """Reads the requests of one connection, head by head."""
+
+    __slots__ = (
+        "_before",
+        "_behind",
+        "_body_max_bytes",
+        "_country_header",
+        "_head_max_bytes",
+        "_head_whole",
+        "_headers",
+        "_message_whole",
+        "_parser",
+        "_probe",
+        "_probed_bytes",
+        "_repeated",
+        "_url",
+        "keep_alive",
+        "last",
+        "length_bytes",
+        "origin",
+    )
+
+    def __init__(self, body_max_bytes: int, header_max_bytes: int, country_header: bytes) -> None:
+        """`country_header`: name in lower case, empty for none."""
+        self._body_max_bytes = body_max_bytes
+        self._head_max_bytes = min(header_max_bytes, HEAD_MAX_BYTES)
+        self._country_header = country_header
+        self._parser: Any = None
+        self._probe: Any = None
+        self._probed_bytes = 0
+        self._before = self._behind = b""
+        """Around the digits of the last plain head's Content-Length; empty: there was none to compare with."""
+        self.last = Head.of("", None, "", None, minimal=False)
+        """The last plain head."""
+        self.length_bytes: int | None = None
+        """Of its body; None for a preflight."""
+        self.origin: str | None = None
+        self.keep_alive = True
+
+    def next(self, data: bytes, at: int) -> int:
+        """Where the body behind the head at `at` begins; NOT_WHOLE or NOT_PLAIN, which are not positive."""
+        before = self._before
+        if before and data.startswith(before, at):
+            begin = at + len(before)
+            end = data.find(b"\r", begin, begin + SAME_DIGITS_MAX + 1)
+            if end >= 0 and data.startswith(self._behind, end):
+                digits = data[begin:end]
+                if digits.isdigit() and 0 < (length_bytes := int(digits)) <= self._body_max_bytes:
+                    self._probe = None
+                    self.length_bytes = length_bytes
+                    return end + len(self._behind)
+        found = data.find(HEAD_END, at)
+        if found < 0:
+            return NOT_WHOLE
+        body_at = found + len(HEAD_END)
+        return body_at if self.head(data[at:body_at]) else NOT_PLAIN
+
+    def head(self, data: bytes) -> bool:
+        """Whether the head that `data` is, blank line included, is plain; `last` and `length_bytes` say more.
+
+        After a head with a body, `end` is called before the next one; after False nothing is any more.
+        """
+        self._probe = None
+        self._before = b""
+        if len(data) > self._head_max_bytes or not data.isascii():
+            return False
+        if self._parser is None:  # not before there is something to parse: most connections are idle
+            self._parser = httptools.HttpRequestParser(self)
+        parser = self._parser
+        headers: dict[bytes, bytes] = {}
+        self._headers = headers
+        self._url, self._repeated, self._head_whole, self._message_whole = b"", False, False, False
+        try:
+            parser.feed_data(data)
+        except _UNREADABLE:
+            return False
+        url, connection = self._url, headers.get(b"connection", b"keep-alive").lower()
+        if (
+            not self._head_whole
+            or self._repeated
+            or (url != _PATH and (not url.startswith(_QUERY) or b"#" in url))
+            or b"host" not in headers
+            or len(headers) > HEADERS_MAX
+            or not _UNUSUAL.isdisjoint(headers)
+            or connection not in _CONNECTIONS
+            or parser.get_http_version() != "1.1"
+        ):
+            return False
+        method, length = parser.get_method(), headers.get(b"content-length")
+        if method == b"OPTIONS" and length in _NO_BODY:
+            length_bytes = None
+        elif method == b"POST" and length is not None and length.isdigit() and len(length) <= LENGTH_DIGITS_MAX:
+            length_bytes = int(length)
+            if length_bytes > self._body_max_bytes:
+                return False
+        else:
+            return False
+        if self._message_whole != (not length_bytes):  # llhttp has another opinion on where it ends
+            return False
+        self.keep_alive = connection != b"close"
+        origin, encoding = headers.get(b"origin"), headers.get(b"content-encoding")
+        country = headers.get(self._country_header)
+        self.origin = None if origin is None else origin.rstrip(_BLANKS).decode()
+        self.length_bytes = length_bytes
+        self.last = Head.of(
+            headers.get(b"content-type", b"").decode(),
+            None if encoding is None else encoding.decode(),
+            url[len(_QUERY) :].decode(),
+            None if country is None else country.rstrip(_BLANKS).decode(),
+            minimal=b"return=minimal" in headers.get(b"prefer", b""),
+        )
+        if length_bytes and self.keep_alive and len(data) + SAME_DIGITS_MAX <= self._head_max_bytes:
+            self._remember(data, length)
+        return True
+
+    def _remember(self, data: bytes, length: bytes | None) -> None:
+        """To compare the next head with. `length` as llhttp has it: it has to stand where it is looked for."""
+        at = data.lower().find(_LENGTH) + len(_LENGTH)
+        end = data.find(b"\r", at)
+        begin = end - len(data[at:end].lstrip(_BLANKS))
+        if at >= len(_LENGTH) and data[begin:end] == length:
+            self._before, self._behind = data[:begin], data[end:]
+
+    def end(self, body: bytes) -> None:
+        """llhttp counts along, where it has read the head: with this body the message ends."""
+        if not self._message_whole:
+            self._parser.feed_data(body)
+        assert self._message_whole
+
+    def may_become_plain(self, data: bytes) -> bool:
+        """Whether a head of which only `data` is here may still be one; asked again as it grows."""
+        if len(data) > self._head_max_bytes or not any(data.startswith(begin[: len(data)]) for begin in _BEGINNINGS):
+            return False
+        if self._probe is None:
+            self._probe, self._probed_bytes = httptools.HttpRequestParser(None), 0
+        try:
+            self._probe.feed_data(data[self._probed_bytes :])
+        except _UNREADABLE:
+            return False
+        self._probed_bytes = len(data)
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        """For the rest of a head."""
+        return self._probe is not None
+
+    # ── llhttp's side ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._repeated |= name in self._headers
+        self._headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        self._head_whole = True
+
+    def on_message_complete(self) -> None:
+        self._message_whole = True

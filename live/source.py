@@ -1,0 +1,198 @@
+"""Where live numbers come from: the Redis of the moment, asked within a deadline, and only while its counts are right.
+
+Numbers that nobody keeps up would fall to nothing as leases run out. So the reader that counts is asked first: where it
+is lost, or so far behind that a viewer's next heartbeat would come too late, the answer is a reason, and no number.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+import orjson
+
+from config.settings import RedisSettings
+from ingest.clock import Clock
+from live import viewers
+from storage.reader_status import ReaderStatus
+from storage.redis.connection import connect
+from storage.sink import StoreError
+
+DEADLINE_S: Final = 1.0
+"""For a read, waiting for its turn included; a script of the counters takes 20 ms."""
+READS_MAX: Final = 8
+"""At once, each on a connection of its own."""
+TOP_MAX: Final = 100
+SHARED_S: Final = 0.25
+"""A sample answers everybody who asks within this time …"""
+SHARED_FACTOR: Final = 10
+"""… or within so many times what it took: however many ask, Redis gives them a tenth of its time at most."""
+
+T = TypeVar("T")
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Unavailable(Exception):
+    """There is no right number to give now."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """`code`: counters_unavailable, which passes, or rebuild_needed."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Sample:
+    """Who watched what at one moment. Pure."""
+
+    def __init__(self, as_of_us: int, counts: dict[str, int]) -> None:
+        """`counts`: content (uuid text) → viewers, all of them above 0."""
+        self.as_of_us = as_of_us
+        self.viewers = sum(counts.values())
+        self.best = heapq.nsmallest(TOP_MAX, counts.items(), key=lambda one: (-one[1], one[0]))
+        self._bodies: dict[int, bytes] = {}
+
+    def body(self, top: int) -> bytes:
+        """JSON with the `top` contents (1 to TOP_MAX) that most watch; made once for all who ask."""
+        if top not in self._bodies:
+            best = [{"content_id": content, "viewers": many} for content, many in self.best[:top]]
+            told = {"as_of": time_text(self.as_of_us), "viewers": self.viewers, "contents": best}
+            self._bodies[top] = orjson.dumps(told)
+        return self._bodies[top]
+
+
+class Viewers(NamedTuple):
+    """Of one content."""
+
+    as_of_us: int
+    viewers: int
+
+
+def doubt(status: ReaderStatus | None, now_us: int, behind_max_s: float) -> Unavailable | None:
+    """Why what Redis holds is not what is; None when it is. `status` is that of the reader that counts. Pure."""
+    if status is None:
+        return Unavailable("counters_unavailable", "The reader that counts has not begun.")
+    if status.state == "rebuild_needed":
+        return Unavailable("rebuild_needed", "The counters were lost; `counters rebuild` brings them back.")
+    if status.state != "running":
+        return Unavailable("counters_unavailable", f"The reader that counts is {status.state}; /statusz says why.")
+    behind_s = (now_us - status.at_us) / 1e6 + status.lag_s
+    if behind_s > behind_max_s:
+        return Unavailable("counters_unavailable", f"The reader that counts is {behind_s:.0f} s behind.")
+    return None
+
+
+def behind_max_s(settings: RedisSettings) -> float:
+    """How far behind the counts may be: a heartbeat that comes in time still finds its session's lease."""
+    return (settings.lease_factor - 1) * settings.heartbeat_s
+
+
+def time_text(us: int) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return (EPOCH + timedelta(microseconds=us)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Source:
+    """Reads, each within DEADLINE_S, and the sample that all who ask for the whole share. Writes nothing."""
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        status: Callable[[], ReaderStatus | None],
+        settings: Callable[[], RedisSettings],
+        clock: Clock,
+    ) -> None:
+        """`url`: that of Redis now, empty while it has none. `status`: of the reader that counts."""
+        self._url = url
+        self._status = status
+        self._settings = settings
+        self._clock = clock
+        self._client: Any | None = None
+        self._client_url = ""
+        self._turns = asyncio.Semaphore(READS_MAX)
+        self._sampling: asyncio.Task[Sample] | None = None
+        self._shared: Sample | None = None
+        self._shared_until_s = 0.0
+        self._registration: bytes | None = None
+        self._registered_us = 0
+        """When we met another one than before."""
+
+    async def viewers(self, content_id: UUID) -> Viewers:
+        """Of one content, now. Raises Unavailable."""
+
+        async def ask(client: Any, now_us: int) -> tuple[Viewers, bytes]:
+            found = await viewers.now(client, content_id, now_us)
+            return Viewers(now_us, found.viewers), found.registration
+
+        return await self._read(ask)
+
+    async def sample(self) -> Sample:
+        """Of everything: the shared one, or a new one, which all who wait for one get. Raises Unavailable."""
+        if self._shared is not None and self._clock.monotonic_s() < self._shared_until_s:
+            return self._shared
+        if self._sampling is None:
+            self._sampling = asyncio.create_task(self._sample())
+            self._sampling.add_done_callback(self._sampled)
+        return await asyncio.shield(self._sampling)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._sampling is not None:
+            self._sampling.cancel()
+            await asyncio.wait([self._sampling])
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _sample(self) -> Sample:
+        async def ask(client: Any, now_us: int) -> tuple[Sample, bytes]:
+            found = await viewers.everywhere(client, now_us)
+            return Sample(now_us, found.viewers), found.registration
+
+        begun_s = self._clock.monotonic_s()
+        self._shared = await self._read(ask)
+        took_s = self._clock.monotonic_s() - begun_s
+        self._shared_until_s = begun_s + max(SHARED_S, SHARED_FACTOR * took_s)
+        return self._shared
+
+    def _sampled(self, sampling: asyncio.Task[Sample]) -> None:
+        self._sampling = None
+        if not sampling.cancelled():
+            sampling.exception()  # whoever waited was told; nobody may have
+
+    async def _read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
+        try:
+            async with asyncio.timeout(DEADLINE_S), self._turns:
+                status = self._status()
+                now_us = self._clock.now_us()
+                if (why := doubt(status, now_us, behind_max_s(self._settings()))) is not None:
+                    raise why
+                found, registration = await ask(await self._connected(), now_us)
+                self._check(registration, status, now_us)
+                return found
+        except TimeoutError as error:
+            raise Unavailable("counters_unavailable", f"Redis did not answer within {DEADLINE_S:g} s.") from error
+        except viewers.NotCounted as error:
+            raise Unavailable("counters_unavailable", str(error)) from error
+        except StoreError as error:
+            raise Unavailable("counters_unavailable", f"Redis does not answer: {error.__cause__}") from error
+
+    def _check(self, registration: bytes, status: ReaderStatus | None, now_us: int) -> None:
+        """Counts begun anew may be far behind, which the reader's status says with its next words only."""
+        if self._registration is not None and registration != self._registration:
+            self._registered_us = now_us
+        self._registration = registration
+        if status is None or status.at_us <= self._registered_us:
+            raise Unavailable("counters_unavailable", "The counters were begun anew a moment ago.")
+
+    async def _connected(self) -> Any:
+        url = self._url()
+        if not url:
+            raise Unavailable("counters_unavailable", "Redis has not started yet.")
+        if self._client is None or url != self._client_url:
+            before, self._client, self._client_url = self._client, connect(url, DEADLINE_S), url
+            if before is not None:
+                await before.aclose()
+        return self._client

@@ -1,0 +1,83 @@
+"""The figures of a run for people, and the marks that bind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+Report = dict[str, Any]
+
+
+class Mark(NamedTuple):
+    """A figure that binds: where it stands in the report, the bound, and from which side."""
+
+    part: str
+    path: tuple[str, ...]
+    what: str
+    bound: float
+    at_least: bool
+    beside: Callable[[Report], str] = lambda figures: ""
+
+    def value(self, report: Report) -> float | None:
+        """None when it was not measured."""
+        found: Any = report["parts"].get(self.part)
+        for name in self.path:
+            found = found.get(name) if isinstance(found, dict) else None
+        return None if found is None else float(found)
+
+    def holds(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+def _copy(figures: Report) -> str:
+    return f"{figures['stored_per_s']:,} rows/s; bare COPY {figures['bare_copy_per_s']:,}"
+
+
+def _aiohttp(figures: Report) -> str:
+    return f"{figures['stored_per_s']:,} a second; bare aiohttp {figures['bare_aiohttp_per_s']:,}"
+
+
+def _by_process(figures: Report) -> str:
+    cpu = figures["cpu_us_per_event"]
+    return (
+        f"collectors {cpu['collectors']}, PostgreSQL drain {cpu['postgres_drain']}, Redis reader {cpu['redis_reader']}"
+    )
+
+
+MARKS: Final = (
+    Mark("many", ("share_of_bare_copy",), "rows stored, 20 a request: share of bare COPY", 0.5, True, _copy),
+    Mark("single", ("share_of_bare_aiohttp",), "single events: share of bare aiohttp", 0.5, True, _aiohttp),
+    Mark("many", ("cpu_us_per_event", "gateway"), "gateway CPU, µs an event", 4.0, False, _by_process),
+    Mark("many", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs a row", 5.0, False),
+    Mark("resent", ("share_of_none_resent_1%",), "rows/s with 1 % resent, of none", 0.9, True),
+    Mark("resent", ("share_of_none_resent_10%",), "rows/s with 10 % resent, of none", 0.6, True),
+    Mark("latency", ("50%", "latency_ms", "p99"), "answer p99 at half of saturation, ms", 15.0, False),
+    Mark("outage", ("memory_mib_max",), "memory of the gateway, MiB, an outage included", 350, False),
+    Mark("peers", ("rows_of_telegraf",), "rows stored, 20 a request: times Telegraf", 2.0, True),
+    Mark("peers", ("single_of_telegraf",), "single events: times Telegraf", 1.0, True),
+)
+QUICK: Final = ("many", "single")
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The marks that were measured, then whether every acknowledged event was counted in the table."""
+    rows = [("", "figure", "mark", "", "")]
+    for mark in MARKS:
+        if (value := mark.value(report)) is not None:
+            bound = f"{'≥' if mark.at_least else '≤'} {mark.bound:g}"
+            verdict = "holds" if mark.holds(value) else "MISSED"
+            rows.append((mark.what, f"{value:g}", bound, verdict, mark.beside(report["parts"][mark.part])))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        yield "  ".join(
+            (row[0].ljust(widths[0]), row[1].rjust(widths[1]), *map(str.ljust, row[2:4], widths[2:]), row[4])
+        ).rstrip()
+    for name, figures in report["parts"].items():
+        if "acknowledged" in figures:
+            equal = "equal" if figures["all_stored"] else "NOT EQUAL"
+            yield f"{name}: acknowledged {figures['acknowledged']:,}, count(*) {figures['stored_count']:,}: {equal}"
+
+
+def all_stored(report: Report) -> bool:
+    """In every part: each acknowledged event once."""
+    return all(figures.get("all_stored", True) for figures in report["parts"].values())

@@ -1,0 +1,251 @@
+//! storage/redis/sign.py: what tuples say about views and sessions, one entry each.
+
+use std::collections::HashMap;
+
+use crate::frame::tuples;
+use crate::run::{Run, KIND_SIGNAL};
+use crate::SCHEMA_PLAYBACK;
+
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+const CLOCK_TOLERANCE_US: u64 = 5 * 60 * 1_000_000;
+const CORRECTED_AHEAD_MAX_US: i64 = 24 * 60 * 60 * 1_000_000;
+const HOUR_US: i64 = 3_600 * 1_000_000;
+const KIND_PLAYBACK: u8 = 1;
+const LIFE: u8 = 0;
+const PLAY: u8 = 1;
+const PAUSE: u8 = 2;
+const END: u8 = 3;
+const BY_SEQUENCE: usize = 0;
+const BY_TIME: usize = 2;
+const ALIVE: usize = 1;
+const SINGLE: u8 = 16;
+const IDS_MAX: usize = 32;
+
+type Session = [u8; 16];
+type View = [u8; 32];
+
+/// Of two the greater is the newer, field by field.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Register {
+    order: i64,
+    rank: u8,
+    content: [u8; 16],
+    base_before_us: i64,
+    time_us: i64,
+}
+
+#[derive(Default)]
+struct Slots([Option<Register>; 4]);
+
+impl Slots {
+    /// Puts a register where it is the newest: a play is a state and a sign of life.
+    fn place(&mut self, slot: usize, register: Register) {
+        if register.rank != LIFE {
+            self.0[slot] = self.0[slot].max(Some(register));
+        }
+        if register.rank <= PLAY {
+            self.0[slot + ALIVE] = self.0[slot + ALIVE].max(Some(register));
+        }
+    }
+
+    fn pack(&self, session: &Session, flags: u8, ids: &[[u8; 8]], packed: &mut Vec<u8>) {
+        let ids = &ids[ids.len().saturating_sub(IDS_MAX)..];
+        let mask = (0..4).filter(|slot| self.0[*slot].is_some()).fold(flags, |mask, slot| mask | 1 << slot);
+        packed.extend_from_slice(session);
+        packed.extend_from_slice(&[mask, ids.len() as u8]);
+        for register in self.0.iter().flatten() {
+            packed.extend_from_slice(&(register.order as f64).to_le_bytes());
+            packed.push(register.rank);
+            packed.extend_from_slice(&(-register.base_before_us as f64).to_le_bytes());
+            packed.extend_from_slice(&register.content);
+            packed.extend_from_slice(&(register.time_us as f64).to_le_bytes());
+        }
+        packed.extend(ids.iter().flatten());
+    }
+}
+
+/// A tuple is cut short, or a number in it is beyond every event's.
+#[derive(Debug)]
+pub struct Damaged;
+
+/// What `add_run` took: until which frame, and how many rows, signals, and tests of both.
+pub struct Taken {
+    pub until: usize,
+    pub rows: u64,
+    pub signals: u64,
+    pub tests: u64,
+}
+
+/// Entries in the order in which they were met first.
+pub struct Signs {
+    now_us: i64,
+    oldest_us: i64,
+    view_at: HashMap<View, usize>,
+    views: Vec<(View, i32)>,
+    session_at: HashMap<Session, usize>,
+    sessions: Vec<(Session, Slots, Vec<[u8; 8]>)>,
+    single: Vec<(Session, [u8; 8], Register)>,
+}
+
+impl Signs {
+    pub fn new(now_us: i64, memory_us: i64) -> Self {
+        Signs {
+            now_us,
+            oldest_us: now_us.saturating_sub(memory_us),
+            view_at: HashMap::new(),
+            views: Vec::new(),
+            session_at: HashMap::new(),
+            sessions: Vec::new(),
+            single: Vec::new(),
+        }
+    }
+
+    pub fn entries(&self) -> usize {
+        self.views.len() + self.sessions.len() + self.single.len()
+    }
+
+    /// Takes the tuples of a frame in; how many were tests.
+    pub fn add(&mut self, rows: &[u8], ends_table: &[u8]) -> Result<u32, Damaged> {
+        let mut tests = 0;
+        let mut last = (Session::default(), usize::MAX); // a player's events come one behind the other
+        for row in tuples(rows, ends_table) {
+            tests += self.sign(row.ok_or(Damaged)?, &mut last)?;
+        }
+        Ok(tests)
+    }
+
+    /// Takes frames of a run in, from the one at `begin` on, until there are `entries_max` entries. It stops before a
+    /// frame whose schema is none of ours.
+    pub fn add_run(&mut self, run: &Run, data: &[u8], begin: usize, entries_max: usize) -> Result<Taken, Damaged> {
+        let mut taken = Taken { until: begin, rows: 0, signals: 0, tests: 0 };
+        for one in run.frames.iter().skip(begin) {
+            let count = match one.head.kind {
+                KIND_PLAYBACK => &mut taken.rows,
+                KIND_SIGNAL => &mut taken.signals,
+                _ => {
+                    taken.until += 1;
+                    continue;
+                }
+            };
+            if one.head.schema != SCHEMA_PLAYBACK {
+                break;
+            }
+            *count += one.head.count as u64;
+            let (ends_table, rows) = one.payload(data);
+            taken.tests += self.add(rows, ends_table)? as u64;
+            taken.until += 1;
+            if self.entries() >= entries_max {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn sign(&mut self, row: &[u8], last: &mut (Session, usize)) -> Result<u32, Damaged> {
+        let head = row.first_chunk::<90>().ok_or(Damaged)?;
+        let id = |at: usize| -> [u8; 16] { std::array::from_fn(|number| head[at + number]) };
+        let time = |at: usize| i64::from_be_bytes(std::array::from_fn(|number| head[at + number]));
+        let rest = &row[90..];
+        let (event_type, rest) = rest.split_at_checked(head[89] as usize).ok_or(Damaged)?;
+        let (test, rest) = rest.split_at_checked(5).ok_or(Damaged)?;
+        if test[4] != 0 {
+            return Ok(1);
+        }
+        let rank = match event_type {
+            b"play" => PLAY,
+            b"heartbeat" | b"seek" | b"buffering" | b"quality_change" => LIFE,
+            b"pause" => PAUSE,
+            b"stop" | b"completed" => END,
+            _ => return Ok(0),
+        };
+        let (sent_us, rest) = nullable(rest)?;
+        let (sequence, _) = nullable(rest)?;
+        let (mut time_us, received_us) = (time(66), time(78));
+        let mut is_broken = false;
+        if let Some(sent_us) = sent_us {
+            if received_us.abs_diff(sent_us) > CLOCK_TOLERANCE_US {
+                is_broken = true;
+                let ahead_us = time_us.checked_sub(sent_us).ok_or(Damaged)?.min(CORRECTED_AHEAD_MAX_US);
+                time_us = received_us.checked_add(ahead_us).ok_or(Damaged)?;
+            }
+        }
+        time_us = time_us.checked_add(POSTGRES_EPOCH_US).ok_or(Damaged)?;
+        let received_us = received_us.checked_add(POSTGRES_EPOCH_US).ok_or(Damaged)?;
+        let (content, session) = (id(26), id(46));
+        if rank == PLAY {
+            let hour = i32::try_from(time_us.div_euclid(HOUR_US)).map_err(|_| Damaged)?;
+            self.view(&session, &content, hour);
+        }
+        if time_us < self.oldest_us {
+            return Ok(0);
+        }
+        let base_us = time_us.min(received_us).min(self.now_us);
+        let order = sequence.unwrap_or(time_us);
+        let base_before_us = base_us.checked_neg().ok_or(Damaged)?;
+        let register = Register { order, rank, content, base_before_us, time_us };
+        let event: [u8; 8] = std::array::from_fn(|number| head[14 + number]);
+        if sequence.is_none() && is_broken {
+            self.single.push((session, event, register));
+            return Ok(0);
+        }
+        if last.1 == usize::MAX || last.0 != session {
+            *last = (session, self.session(&session));
+        }
+        let (_, slots, ids) = &mut self.sessions[last.1];
+        if sequence.is_some() {
+            slots.place(BY_SEQUENCE, register);
+        } else {
+            slots.place(BY_TIME, register);
+            ids.push(event);
+        }
+        Ok(0)
+    }
+
+    fn view(&mut self, session: &Session, content: &[u8; 16], hour: i32) {
+        let mut key = View::default();
+        key[..16].copy_from_slice(session);
+        key[16..].copy_from_slice(content);
+        let at = *self.view_at.entry(key).or_insert(self.views.len());
+        match self.views.get_mut(at) {
+            Some((_, known)) => *known = hour.min(*known),
+            None => self.views.push((key, hour)),
+        }
+    }
+
+    fn session(&mut self, session: &Session) -> usize {
+        let at = *self.session_at.entry(*session).or_insert(self.sessions.len());
+        if at == self.sessions.len() {
+            self.sessions.push((*session, Slots::default(), Vec::new()));
+        }
+        at
+    }
+
+    /// VIEW and SESSION structures, one behind the other.
+    pub fn packed(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut views = Vec::with_capacity(36 * self.views.len());
+        for (key, hour) in &self.views {
+            views.extend_from_slice(key);
+            views.extend_from_slice(&hour.to_le_bytes());
+        }
+        let mut sessions = Vec::with_capacity(80 * (self.sessions.len() + self.single.len()));
+        for (session, slots, ids) in &self.sessions {
+            slots.pack(session, 0, ids, &mut sessions);
+        }
+        for (session, event, register) in &self.single {
+            let mut slots = Slots::default();
+            slots.place(BY_TIME, *register);
+            slots.pack(session, SINGLE, &[*event], &mut sessions);
+        }
+        (views, sessions)
+    }
+}
+
+/// A field of a tuple, as an i64 when it is eight bytes long, and what is behind it.
+fn nullable(fields: &[u8]) -> Result<(Option<i64>, &[u8]), Damaged> {
+    let (length, rest) = fields.split_first_chunk::<4>().ok_or(Damaged)?;
+    match i32::from_be_bytes(*length) {
+        8 => rest.split_first_chunk().map(|(value, rest)| (Some(i64::from_be_bytes(*value)), rest)).ok_or(Damaged),
+        -1 => Ok((None, rest)),
+        _ => Err(Damaged),
+    }
+}

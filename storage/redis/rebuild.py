@@ -1,0 +1,164 @@
+"""A rebuild of the counters beside those in force: views are counted anew by apply.lua, under a generation of their
+own, and take their place at once, with the positions up to which the store was read (switch.lua).
+
+    begin ─▶ count, some thousand times ─▶ switch ─▶ seat sessions ─▶ sweep what is of no generation in force
+
+Until the switch nothing of it is read by anybody. Whoever begins last wins: another rebuild under way is fenced.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import structlog
+from redis.exceptions import NoScriptError, ResponseError
+
+from config.settings import RedisSettings
+from storage.redis import key
+from storage.redis.connection import connect, translated
+from storage.redis.counters import KEYS, MEMORY_LEASES, CountersReplaced, apply, check_server
+from storage.redis.sign import Batch, Gathering, Signs
+from storage.sink import SinkUnavailable
+
+log: Any = structlog.get_logger()
+
+SWITCH: Final = Path(__file__).with_name("switch.lua").read_bytes()
+SWITCH_SHA1: Final = sha1(SWITCH, usedforsecurity=False).hexdigest()
+REBUILD_KEYS: Final = (key.REBUILD_REGISTRATION, key.POSITIONS, key.REBUILD_TOTALS, key.LIVE)
+
+LEFT_S: Final = 86_400
+"""What a dead rebuild has counted is swept away by the next one, else gone with its registration after so long, or, its
+views, after their memory."""
+SESSIONS_BACK_S: Final = 900
+"""How far back states of sessions are looked for: a pause lasts minutes, and heartbeats behind it make no viewer."""
+MEMORY_MIN_S: Final = 3_600
+"""A view is known at least so long, that a resend in the frames behind the cut still meets it."""
+CLOCKS_APART_S: Final = 60
+"""How far the clocks of nodes that share a Redis may be apart, until a lease is taken for none of ours."""
+SWEEP_COUNT: Final = 1_000
+"""Keys looked at in one call: less than a millisecond of Redis."""
+
+
+class Switched(NamedTuple):
+    """What is in force now."""
+
+    plays: int
+    """Rows read."""
+    views: int
+    """In hours that are kept."""
+
+
+def rows_since_us(now_us: int, view_memory_s: int) -> int:
+    """Rows received since then decide about views: as long as one is remembered, or its hour is kept."""
+    kept_us = (key.VIEWS_KEPT_HOURS + 1 + key.VIEWS_AHEAD_HOURS) * key.HOUR_US  # a play may be dated after its receipt
+    return now_us - max(view_memory_s * 1_000_000, kept_us)
+
+
+class Rebuild:
+    """One rebuild at one Redis. `now_us`: when it began; `chance(n)` gives n random bytes.
+
+    Everything raises SinkUnavailable, SinkFenced, SinkRefused: then the counts in force are what they were, unless
+    `switch` had returned.
+    """
+
+    def __init__(
+        self, url: str, settings: RedisSettings, now_us: int, *, chance: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._client: Any = connect(url)
+        self._now_us = now_us
+        self._lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
+        self._view_memory_s = settings.view_memory_s
+        self._registration = chance(16).hex().encode() + b":" + chance(4).hex().encode()
+        self._plays = 0
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        with translated():
+            await self._client.aclose()
+
+    async def begin(self) -> None:
+        """End other rebuilds, sweep away what they left."""
+        with translated():
+            check_server(await self._client.info())
+            await self._client.set(key.REBUILD_REGISTRATION, self._registration, ex=LEFT_S)
+            hours = key.kept_hours(self._now_us)
+            await self._client.unlink(key.REBUILD_TOTALS, *map(key.rebuilt_views, hours))
+        await self.sweep(self._now_us)
+
+    async def count(self, signs: Signs) -> None:
+        """Take plays in. In any order; the same ones again change nothing."""
+        gathering = Gathering(self._now_us, 0)
+        gathering.take(signs.rows, signs.ends)
+        left_s = self._view_memory_s - (self._now_us - signs.received_us) // 1_000_000
+        batch = gathering.batch(())._replace(sessions=b"", rows=len(signs.ends))
+        await self._apply(REBUILD_KEYS, batch, max(left_s, MEMORY_MIN_S), self._now_us)
+        self._plays += len(signs.ends)
+
+    async def switch(self, positions: Mapping[str, int], rows: int, signals: int) -> Switched:
+        """Put what was counted into force; whoever counts goes on from `positions`, below which `rows` and `signals`
+        lie."""
+        hours = key.kept_hours(self._now_us)
+        moved = [str(word) for pair in positions.items() for word in pair]
+        keys = (*KEYS, key.REBUILD_REGISTRATION, key.REBUILD_TOTALS)
+        arguments = (self._registration, self._plays, rows, signals, hours[0], hours[-1], *moved)
+        with translated():
+            try:
+                answer = await self._client.execute_command("EVALSHA", SWITCH_SHA1, len(keys), *keys, *arguments)
+            except NoScriptError:
+                answer = await self._client.execute_command("EVAL", SWITCH, len(keys), *keys, *arguments)
+        if answer[0] != 1:
+            raise SinkUnavailable(answer[1].decode("utf-8", "replace"))
+        return Switched(self._plays, answer[1])
+
+    async def seat(self, signs: Signs, now_us: int) -> None:
+        """Tell the counters in force what sessions did lately, in any order: of every session the newest sign wins."""
+        gathering = Gathering(now_us, SESSIONS_BACK_S * 1_000_000)
+        gathering.take(signs.rows, signs.ends)
+        batch = gathering.batch(())._replace(views=b"", tests=0)
+        await self._apply(KEYS, batch, self._view_memory_s, now_us)
+
+    async def sweep(self, now_us: int) -> None:
+        """Remove views of no generation in force or under way, and leases later than any can be."""
+        cursor: int | None = None
+        swept = 0
+        while cursor != 0:
+            with translated():
+                cursor, names = await self._client.scan(cursor or 0, match=key.TAG + "view*", count=SWEEP_COUNT)
+                # asked for behind the names, so that one that began since has its own spared
+                registrations = await self._client.mget(key.REGISTRATION, key.REBUILD_REGISTRATION)
+                kept = {key.generation_of(one) for one in registrations if one is not None}
+                stale = [name for name in names if key.view_generation(name) not in (None, *kept)]
+                if stale:
+                    await self._client.unlink(*stale)
+            swept += len(stale)
+            await self._trim([name for name in names if name.startswith(key.VIEWERS)], now_us)
+        if swept:
+            log.info("counters_swept", views=swept)
+
+    async def _trim(self, viewers: Sequence[bytes], now_us: int) -> None:
+        """Take out leases that no sign can have given: a busy content would keep them for ever."""
+        from_s = (now_us + self._lease_us) / 1_000_000 + CLOCKS_APART_S
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for name in (*viewers, key.LIVE):
+                    pipeline.zremrangebyscore(name, from_s, "+inf")
+                answers = await pipeline.execute(raise_on_error=False)
+            foreign = [name for name, answer in zip(viewers, answers[:-1], strict=True) if _is_foreign(answer)]
+            if foreign:
+                await self._client.unlink(*foreign)
+
+    async def _apply(self, keys: Sequence[str], batch: Batch, view_memory_s: int, now_us: int) -> None:
+        arguments = (
+            *(self._registration, now_us, self._lease_us, MEMORY_LEASES * self._lease_us // 1_000, view_memory_s),
+            *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
+        )
+        try:
+            await apply(self._client, keys, arguments)
+        except CountersReplaced as error:
+            raise SinkUnavailable("Another rebuild began, or the counters were lost.") from error
+
+
+def _is_foreign(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
