@@ -45,6 +45,14 @@ class Gateway(Product):
             check=False,
         )
 
+    def spool_begins(self) -> int:
+        """The lowest sequence of which an incarnation still has all that follows; of several, the highest such."""
+        begins = [0]
+        for incarnation in (self.data_dir / "spool").iterdir():
+            bases = [int(path.stem, 16) for path in incarnation.glob("*.*") if path.suffix in (".open", ".sealed")]
+            begins.append(min(bases, default=0))
+        return max(begins)
+
     def everything_logged(self) -> str:
         """Standard error and output, and every file under DIR/log that the gateway itself wrote."""
         files = [self.log, *sorted((self.data_dir / "log").rglob("*.log"))]
