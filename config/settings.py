@@ -55,10 +55,11 @@ class AdminSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which times an event may carry."""
+    """Which times an event may carry, and who is no viewer."""
 
     past_s: Positive = 35 * 86_400  # offline players keep events 14 days; a month is the longest offline rental
     future_s: Positive = 86_400  # time zones mistaken for offsets
+    crawlers_are_tests: bool = True  # by their User-Agent: what they play is stored as a test, and in no number
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ fault in this order is the one reported; codes are in `ingest.codes`.
     sequence         integer                      0..2^53-1               no (1)    out_of_range
     position         number, rounded down   s     0..2^31-1               no (1)    out_of_range
     duration         number, rounded down   s     0..2^31-1               no        out_of_range
-    test             boolean                                              no: false invalid_type
+    test             boolean                                              no: false invalid_type (4)
     sent_at          time (2)                     years 1970–2100 (UTC)   no        invalid_time, out_of_range
     profile_id       uuid                         any 128 bits            no        invalid_uuid
     quality          text                         20                      no        too_long
@@ -36,6 +36,7 @@ fault in this order is the one reported; codes are in `ingest.codes`.
 (2) Stamped anew at every try. In the envelope it stands for all events; an event's own goes before it. A bad one in the
     envelope refuses the request (400), a bad one in an event refuses that event.
 (3) Where absent, the value of the header of a trusted CDN, if there is one.
+(4) True of every event of a crawler, whatever it says (`ingest.crawler`).
 
 A wrong JSON type is `invalid_type` for every field, an absent required one `missing_field`.
 

@@ -75,6 +75,7 @@ class General:
             headers.get("Content-Encoding"),
             request.rel_url.raw_query_string,
             headers.get(self._http.country_header) if self._http.country_header else None,
+            headers.get("User-Agent", ""),
             minimal="return=minimal" in headers.get("Prefer", ""),
         )
         self._intake.admit(head, _length_bytes(request))

@@ -15,6 +15,7 @@ from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.batch import Batch
 from ingest.clock import Clock
 from ingest.codes import CODES, UNSUPPORTED_ENCODING
+from ingest.crawler import is_crawler, patterns
 from ingest.decode import Limits, Undecodable, decode, door_of, trusted_country
 from ingest.decode.body import GZIP_MAGIC, Inflater
 from ingest.spool.appender import Appender, SpoolUnavailable
@@ -46,14 +47,26 @@ class Head(NamedTuple):
     """Of the trusted CDN's header, where it is one."""
     minimal: bool
     """Prefer: return=minimal."""
+    crawler: bool
+    """By its User-Agent: no viewer."""
 
     @classmethod
     def of(
-        cls, content_type: str, content_encoding: str | None, query: str, country: str | None, *, minimal: bool
+        cls,
+        content_type: str,
+        content_encoding: str | None,
+        query: str,
+        country: str | None,
+        user_agent: str,
+        *,
+        minimal: bool,
     ) -> "Head":
-        """From texts as sent; `content_type` empty when absent, `query` what is behind the question mark."""
+        """From texts as sent; `content_type` and `user_agent` empty when absent, `query` what is behind the question
+        mark.
+        """
         media = MEDIA_TYPES.get(content_type) or MEDIA_TYPES.get(content_type.partition(";")[0].strip().lower())
-        return cls(media, content_encoding, bool(query) and _is_dry_run(query), trusted_country(country), minimal)
+        dry_run = bool(query) and _is_dry_run(query)
+        return cls(media, content_encoding, dry_run, trusted_country(country), minimal, is_crawler(user_agent))
 
 
 class Refusal(Exception):
@@ -77,6 +90,8 @@ class Intake:
         self._limits = Limits.of(settings)
         self.clock = clock
         self._door = door_of(self._limits)
+        self._crawlers_are_tests = settings.door.crawlers_are_tests
+        patterns()  # now, and not for the first request
         self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
         self.tally = Tally()
 
@@ -125,15 +140,21 @@ class Intake:
                     booked_bytes += more_bytes
             received_at_us = self.clock.now_us()
             country, dry_run = head.country, head.dry_run
-            door = None if dry_run else self._door
+            tests = head.crawler and self._crawlers_are_tests
+            if tests:
+                self.tally.crawlers += 1
+            door = None if dry_run or tests else self._door  # crawlers are few, and the twin's
             if door is not None:
                 counts = appender.take_in(door, body, media, received_at_us, country)
                 if counts is not None:
                     batch, answer = _all_well(counts, head.minimal)
                     appender.wait(partial(self._settled, told, answer, booked_bytes, batch))
                     return None
-            by_twin = door is not None
-            batch = decode(body, media, received_at_us, self._limits, country=country, dry_run=dry_run, by_twin=by_twin)
+            by_twin = door is not None or tests
+            batch = decode(
+                *(body, media, received_at_us, self._limits),
+                country=country, tests=tests, dry_run=dry_run, by_twin=by_twin,
+            )  # fmt: skip
             answer = verdicts(batch, minimal=head.minimal, dry_run=dry_run)
             if not dry_run:
                 rejected = {_CODE_INDEX[code]: count for code, count in batch.rejected_by_code.items()}

@@ -28,6 +28,9 @@ EVENTS_ACCEPTED = Counter("ingest_events_accepted", "Events acknowledged: on dis
 EVENTS_DUPLICATE = Counter("ingest_events_duplicate", "Repeats of a key within one request.")
 EVENTS_REJECTED = Counter("ingest_events_rejected", "Events refused at the door, by reason.", ["code"])
 REQUESTS_REFUSED = Counter("ingest_requests_refused", "Requests refused whole, by reason.", ["code"])
+REQUESTS_CRAWLERS = Counter(
+    "ingest_requests_crawlers", "Requests of crawlers by their User-Agent; their events are kept as tests."
+)
 UNKNOWN_FIELDS = Counter("ingest_unknown_fields", "Fields outside the vocabulary, ignored.")
 BODY_BYTES = Counter("ingest_body_bytes", "Bytes of bodies as received.")
 INFLIGHT_BYTES = Gauge(

@@ -74,7 +74,7 @@ class PlainReader:
         self._probed_bytes = 0
         self._before = self._behind = b""
         """Around the digits of the last plain head's Content-Length; empty: there was none to compare with."""
-        self.last = Head.of("", None, "", None, minimal=False)
+        self.last = Head.of("", None, "", None, "", minimal=False)
         """The last plain head."""
         self.length_bytes: int | None = None
         """Of its body; None for a preflight."""
@@ -151,6 +151,7 @@ class PlainReader:
             None if encoding is None else encoding.decode(),
             url[len(_QUERY) :].decode(),
             None if country is None else country.rstrip(_BLANKS).decode(),
+            headers.get(b"user-agent", b"").decode(),
             minimal=b"return=minimal" in headers.get(b"prefer", b""),
         )
         if length_bytes and self.keep_alive and len(data) + SAME_DIGITS_MAX <= self._head_max_bytes:

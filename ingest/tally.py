@@ -11,6 +11,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.body_bytes = 0
+        self.crawlers = 0
+        """Requests of theirs."""
         self._received = self._accepted = self._duplicates = self._unknown = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
@@ -40,6 +42,7 @@ class Tally:
         metrics.EVENTS_DUPLICATE.inc(self._duplicates)
         metrics.UNKNOWN_FIELDS.inc(self._unknown)
         metrics.BODY_BYTES.inc(self.body_bytes)
+        metrics.REQUESTS_CRAWLERS.inc(self.crawlers)
         metrics.INFLIGHT_BYTES.set(inflight_bytes)
         for code, count in self._rejected.items():
             metrics.EVENTS_REJECTED.labels(code).inc(count)

@@ -72,6 +72,7 @@ _COUNTRIES = _text(2, 1_024, length_min=2)
 _TYPES: Final = {name: len(name).to_bytes(4, "big") + name.encode() for name in EVENT_TYPES}
 _KINDS: Final = {name: (KIND_SIGNAL if name == HEARTBEAT else KIND_PLAYBACK) << 8 for name in EVENT_TYPES}
 _TESTS: Final = {None: b"\x00\x00\x00\x01\x00", False: b"\x00\x00\x00\x01\x00", True: b"\x00\x00\x00\x01\x01"}
+_ALL_TESTS: Final = dict.fromkeys(_TESTS, _TESTS[True])
 
 _Tail = tuple[
     str | None,
@@ -118,6 +119,7 @@ def encode(events: Sequence[PlaybackEvent], request: Request, common: Window) ->
     ids = uuids_bytes([event.event_id for event in events])  # type: ignore[misc]  # None among them: no list
     received = _TIME(8, request.received_at_us - POSTGRES_EPOCH_US)
     country = _COUNTRIES[request.country]
+    tests = _ALL_TESTS if request.tests else _TESTS
     own: dict[str | int, Window] = {}
     seconds, rests, all_ids, integers, tails = SECONDS, RESTS, _IDS, _INTEGERS, _TAILS
     for index, event in enumerate(events):
@@ -158,7 +160,7 @@ def encode(events: Sequence[PlaybackEvent], request: Request, common: Window) ->
                 _TIME(8, occurred_us - POSTGRES_EPOCH_US),
                 received,
                 kind_field,
-                _TESTS[event.test],
+                tests[event.test],
                 sent,
                 sequence_field,
                 position_field,

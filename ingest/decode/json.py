@@ -71,18 +71,20 @@ def decode(
     limits: Limits = _DEFAULT,
     owner: bytes = b"",
     country: str | None = None,
+    tests: bool = False,
     dry_run: bool = False,
     by_twin: bool = False,
 ) -> Batch:
     """The rows and verdicts of one request's body, inflated already.
 
     media_type: 'json', 'ndjson', or 'text', which may be either. received_at_us: since 1970, by the collector's clock.
-    owner: of the API key. country: the header of a trusted CDN, for events without one. dry_run: name unknown fields.
-    by_twin: the Rust core has seen this body, and does not vouch for it.
+    owner: of the API key. country: the header of a trusted CDN, for events without one. tests: every event is test
+    traffic, whatever it says. dry_run: name unknown fields. by_twin: the Rust core does not vouch for this body, or
+    shall not be asked; with `tests` it never is.
     Raises Undecodable when the body as a whole is refused, and nothing else, whatever the bytes.
     """
-    request = Request(received_at_us, limits, owner, trusted_country(country))
-    batch = None if by_twin else _vouched(body, media_type, request)
+    request = Request(received_at_us, limits, owner, trusted_country(country), tests)
+    batch = None if by_twin or tests else _vouched(body, media_type, request)
     return batch if batch is not None else _decode(body, media_type, request, dry_run, fast_way=True)
 
 

@@ -20,6 +20,8 @@ class Request(Struct, frozen=True, gc=False):
     """Owner of the API key, part of derived ids; empty until keys exist."""
     country: str | None = None
     """What a trusted CDN says, two characters, for events that do not say it themselves."""
+    tests: bool = False
+    """Every event is test traffic, whatever it says."""
 
 
 Window = tuple[int, int, int, bytes]

@@ -165,6 +165,8 @@ def judge(event: object, metadata: bytes | None, request: Request, sent_us: int 
         columns["metadata"] = metadata_text(metadata).decode()
     if request.country is not None:
         columns.setdefault("country", request.country)
+    if request.tests:
+        columns["test"] = True
     if sent_us is not None:
         columns.setdefault("sent_at_us", sent_us)
     return _settled(columns, request)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from config.settings import HttpSettings, Settings
+from config.settings import DoorSettings, HttpSettings, Settings
 from ingest.entrance import Entrance
 from ingest.general import General
 from ingest.intake import Intake
@@ -130,7 +130,12 @@ _numbers = count(1)
 
 @asynccontextmanager
 async def opened(
-    root: Path, *, lean: bool, on: Callable[[], FileDisk] = UnsyncedDisk, **http: Any
+    root: Path,
+    *,
+    lean: bool,
+    on: Callable[[], FileDisk] = UnsyncedDisk,
+    door: DoorSettings = DoorSettings(),  # noqa: B008  it is frozen
+    **http: Any,
 ) -> AsyncIterator[Door]:
     """A door with these HttpSettings, on a disk of its own.
 
@@ -138,7 +143,7 @@ async def opened(
     """
     spool = root / f"door{next(_numbers)}" / "spool"
     spool.mkdir(parents=True)
-    settings, clock, disk = Settings(http=HttpSettings(lean=lean, **http)), StoppedClock(), on()
+    settings, clock, disk = Settings(http=HttpSettings(lean=lean, **http), door=door), StoppedClock(), on()
     appender = Appender(spool, disk, clock, settings.spool)
     try:
         appender.start()
@@ -152,13 +157,13 @@ async def opened(
     listening.bind(("127.0.0.1", 0))
     server = await asyncio.get_running_loop().create_server(entrance, sock=listening)
     sweeping, committing = asyncio.ensure_future(entrance.run()), asyncio.ensure_future(appender.run())
-    door = Door(lean, disk, intake, entrance, appender, listening.getsockname()[1], spool)
+    way = Door(lean, disk, intake, entrance, appender, listening.getsockname()[1], spool)
     try:
-        yield door
+        yield way
         assert not sweeping.done() and not committing.done(), "the server goes on"
     finally:
         server.close()
-        door.close()
+        way.close()
         await entrance.drain(0, 0.2)
         sweeping.cancel()
         appender.close()

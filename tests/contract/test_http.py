@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 import zstandard
 
+from config.settings import DoorSettings
 from ingest.tuple import Row
 from tests.builders import a_body, an_event
 from tests.contract.http_client import Told
@@ -58,6 +59,7 @@ PLAIN: Final = {
     "an origin, blanks around it": (a_request(BATCH, origin=f" \t{ORIGIN} \t "), [200], 3),
     "an empty origin": (a_request(BATCH, origin=""), [200], 3),
     "a refusal to an origin": (a_request(b"{", origin=ORIGIN), [400], 0),
+    "a crawler": (a_request(BATCH, user_agent="Googlebot/2.1 (+http://www.google.com/bot.html)"), [200], 3),
     "a country": (a_request(BATCH, cf_ipcountry="DE"), [200], 3),
     "blanks behind a country": (a_request(BATCH, cf_ipcountry="DE \t"), [200], 3),
     "no country": (a_request(BATCH, cf_ipcountry=""), [200], 3),
@@ -146,6 +148,18 @@ def test_a_plain_request_has_one_answer_over_both_ways(tmp_path, name):
 
     told, stored = over_both(tmp_path, scenario, **OPTIONS)
     assert (told.statuses, len(stored)) == (statuses, events)
+
+
+def test_what_a_crawler_plays_is_stored_as_a_test_unless_it_shall_count(tmp_path):
+    request = a_request(BATCH, user_agent="Googlebot/2.1 (+http://www.google.com/bot.html)")
+
+    async def scenario(door):
+        viewers = (await told_and_stored(door, a_request(BATCH, user_agent="okhttp/4.9.3")))[1]
+        return [row.test for row in viewers + (await told_and_stored(door, request))[1]]
+
+    assert over_both(tmp_path / "kept out", scenario) == [False] * 3 + [True] * 3
+    counted = DoorSettings(crawlers_are_tests=False)
+    assert over_both(tmp_path / "counted", scenario, door=counted) == [False] * 6
 
 
 @pytest.mark.parametrize("name", UNUSUAL)

@@ -68,7 +68,7 @@ class SimCollector:
         if not self.process.alive:
             reply.set_result(None)
             return reply
-        head = Head.of("application/json", None, "", None, minimal=False)
+        head = Head.of("application/json", None, "", None, "", minimal=False)
         try:
             self.intake.admit(head, len(body))
         except Refusal as refused:

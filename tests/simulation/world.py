@@ -70,7 +70,7 @@ class World:
     def run(self) -> None:
         """All of its lives and the last one, in which everything is told. Raises what went wrong.
 
-        Of an odd seed by the Python core, of an even one by the core as it was chosen, which is Rust's where it is built.
+        Of an odd seed by the Python core, of an even one by the core as it was chosen: Rust's where it is built.
         """
         # here, because lives know their world
         from tests.simulation.ending import Ending
