@@ -21,6 +21,7 @@ from config.settings import Settings
 from gateway import logs
 from gateway.layout import DataDir
 from gateway.notice import Notice
+from gateway.time_slice import COLLECTOR_SLICE_US, shorten
 from ingest.core import chosen
 
 PR_SET_PDEATHSIG = 1
@@ -131,7 +132,9 @@ async def main(orders: Orders) -> None:
 if __name__ == "__main__":
     given = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     die_with_parent(given.parent_pid)
-    if given.role != "collector":
+    if given.role == "collector":
+        shorten(COLLECTOR_SLICE_US)
+    else:
         os.nice(READERS_NICENESS)
     logs.configure(given.role, given.settings.log.level)
     raise_descriptor_limit()

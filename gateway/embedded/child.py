@@ -27,6 +27,7 @@ SECBIT_NO_SETUID_FIXUP = 1 << 2  # linux/securebits.h
 CAP_DAC_OVERRIDE = 1  # linux/capability.h, as the next one
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 REFUSED = 126  # what a shell answers for a program it found and could not run
+NICENESS = 5  # where cores are short, players are answered first: the spool waits for a store, they do not
 
 
 def refuse(reason: str) -> NoReturn:
@@ -120,6 +121,7 @@ def main() -> NoReturn:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and exec would hand that on
     os.umask(0o077)
+    os.nice(NICENESS)
     try:
         os.execv(program[0], program)  # noqa: S606  no shell is meant
     except OSError as error:

@@ -23,6 +23,7 @@ from redis.retry import Retry
 from gateway.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedValkey, account, postgres, valkey
 from gateway.embedded.account import Account
 from gateway.embedded.binaries import postgres_binaries, valkey_binary
+from gateway.embedded.child import NICENESS
 from tests.conftest import left_out
 
 SMALL = {"shared_buffers": "32MB"}
@@ -133,6 +134,12 @@ def test_counters_outlive_a_restart(counters: EmbeddedValkey) -> None:
     assert asyncio.run(counters.start()) == url
     with redis.Redis.from_url(url) as client:
         assert client.get("kept") == b"1"
+
+
+def test_stores_step_back_behind_who_acknowledges(database: EmbeddedPostgres, counters: EmbeddedValkey) -> None:
+    for server in (database, counters):
+        asyncio.run(server.start())
+        assert os.getpriority(os.PRIO_PROCESS, server.pid or 0) == min(19, os.nice(0) + NICENESS)
 
 
 def test_nobody_gets_in_without_the_password(database: EmbeddedPostgres, counters: EmbeddedValkey) -> None:
