@@ -43,7 +43,10 @@ class Kept:
         if totals.unaccounted:
             report.differs("equation", name, f"{totals.unaccounted} rows were read and not written")
         state = self._state(name, position.sequence, report)
-        if state is not None:
+        if state is not None and state.totals.received < totals.received and self._is_damaged(name):
+            hidden = totals.received - state.totals.received
+            report.notes.append(f"{name}: damage to the spool hid {hidden} events that the store had taken before")
+        elif state is not None:
             for field_name, value in state.totals._asdict().items():
                 if getattr(totals, field_name) != value:
                     told = getattr(totals, field_name)
@@ -53,6 +56,10 @@ class Kept:
             sums[key] = sums.get(key, 0) + getattr(totals, key)
         sums["dead"] = sums.get("dead", 0) + sum(totals.dead.values())
         sums["quarantined"] = sums.get("quarantined", 0) + totals.quarantined.rows
+
+    def _is_damaged(self, name: str) -> bool:
+        """Bytes of its are in the quarantine."""
+        return any(piece.startswith(name) for piece in self._disk.list(self._data.quarantine))
 
     def check_unknown(self, known: set[str], report: Report) -> None:
         """Incarnations that the store has not heard of: still to be delivered, unless segments are gone."""

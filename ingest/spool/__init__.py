@@ -60,12 +60,13 @@ trusted again.
 Recovery (a start finds segments whose lock is free): a torn tail is cut only if no valid frame follows it and the
 watermark does not say that it was promised; then the segment is fsynced, sealed and the incarnation ended. It is never
 appended to. Damage stays: a reader that meets it copies the bytes between the valid frames to `quarantine/`, goes on
-behind them, and the jump in the running totals says how many rows and signals were lost. A watermark is never ahead of
-the disk, and after a power cut it may be behind: a last frame that was acknowledged, and damaged in the same cut, is
-taken for torn. Where it promises more frames than the bytes that are left can have held, they were lost, or it is
-damaged itself: the incarnation ends at its last valid frame, a note says how many are missing, and what is cut off is
-in the quarantine first. More frames than a segment can hold are not believed to be missing: bad hardware tears a
-watermark with the power, and then it says nothing.
+behind them, and the jump in the running totals says how many rows and signals were lost; of damage at the end, what
+heads can still be read. A watermark is never ahead of the disk, and after a power cut it may be behind: a last frame
+that was acknowledged, and damaged in the same cut, is taken for torn, unless a segment was begun behind it, whose name
+says how many frames were before it. Where the watermark promises more frames than the bytes that are left can have
+held, they were lost, or it is damaged itself: the incarnation ends at its last valid frame, a note says how many are
+missing, and what is cut off is in the quarantine first. More frames than a segment can hold are not believed to be
+missing: bad hardware tears a watermark with the power, and then it says nothing.
 
 An incarnation is removed at once: tombstone, rename to `.dead`, unlink. A reader's position is a sequence: the number
 of the next frame.

@@ -255,9 +255,14 @@ class Reader:
         self._account(after, lost_until(after, self.state))
 
     def _take_ending(self, ending: Ending) -> None:
-        """The state at the end. What damage hid from who wrote it, and was delivered before, stays as delivered."""
+        """The state at the end. What damage hid from who wrote it, and was delivered before, stays as delivered: of
+        frames that nobody can read any more it knows the number, and the totals of an earlier one.
+        """
         told = _state_at(ending)
-        if told.sequence >= self.state.sequence and told.totals.received >= self.state.totals.received:
+        if told.totals.received < self.state.totals.received:
+            told = self.state._replace(sequence=told.sequence)
+            log.error("spool_end_hidden", incarnation=self.directory.name, ending=ending.sequence)
+        if told.sequence >= self.state.sequence:
             self._take_over(told)
         else:
             log.error("spool_ends_before_position", incarnation=self.directory.name, ending=ending.sequence)

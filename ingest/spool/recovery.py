@@ -175,9 +175,10 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
     """Read from the last segment with a whole header on. Raises OSError, UnknownVersion."""
     files = sorted(name for name in disk.list(directory) if segment.base_of(name) is not None)
     paths = [directory / name for name in files]
-    windows = [segment_window(disk, directory, base) for base in map(segment.base_of, files) if base is not None]
+    bases = [base for base in map(segment.base_of, files) if base is not None]
+    windows = [segment_window(disk, directory, base) for base in bases]
     mark = watermark_of(disk, directory)
-    state, at, first, trusted = State(segment.base_of(files[0]) or 0 if files else 0), 0, 0, 0
+    state, at, first, trusted = State(bases[0] if bases else 0), 0, 0, 0
     for index in reversed(range(len(windows))):
         try:
             head, at = windows[index].segment_head()
@@ -185,8 +186,10 @@ def _survey(disk: Disk, directory: Path) -> _Survey:
             continue
         state, first = State(head.base_sequence, head.totals, head.months, head.rejected_by_code), index
         break
-    for window in windows[first:]:
-        state, at, trusted = scan(window, state, at if window is windows[first] else 0, mark)
+    for index in range(first, len(windows)):
+        if state.sequence < bases[index]:  # its name says how many frames came before, also of what nobody can read
+            state, at = _by_heads(windows[index - 1], state, at, bases[index]), 0
+        state, at, trusted = scan(windows[index], state, at if index == first else 0, mark)
     if mark <= state.sequence:
         return _Survey(paths, state, at, trusted, False)
     rest_bytes = disk.size(paths[-1]) - at if paths else 0

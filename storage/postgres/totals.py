@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ingest.batch import MONTH_UNSETTLED
-from ingest.spool.frame import MASK
+from ingest.spool.frame import MASK, Totals
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Lost
 
@@ -81,25 +81,33 @@ class Booking:
 
 
 def moved(before: Books, state: State, lost: Sequence[Lost], booking: Booking) -> Books:
-    """The books behind a write that took an incarnation to `state`."""
+    """The books behind a write that took an incarnation to `state`.
+
+    A state that knows of less than these books do stands behind frames that damage hid (ingest.spool.reader): then
+    what was known of the door's side stays. Totals run, so the greater number received is of the later frame.
+    """
     stored = before.stored + booking.stored
     duplicate = before.duplicate + booking.duplicate
     reasons = {**before.dead, **booking.dead}
     dead = {reason: before.dead.get(reason, 0) + booking.dead.get(reason, 0) for reason in reasons}
     quarantined_rows = before.quarantined.rows + sum(one.rows for one in lost)
     quarantined_signals = before.quarantined.signals + sum(one.signals for one in lost)
-    missing = state.totals.rows - (stored + duplicate + sum(dead.values()) + quarantined_rows)
+    if hidden := state.totals.received < before.received:
+        totals = Totals(before.received, before.rows, before.signals, before.duplicates, before.rejected)
+    else:
+        totals = state.totals
+    missing = totals.rows - (stored + duplicate + sum(dead.values()) + quarantined_rows)
     assert missing >= 0, f"{-missing} rows more than were received"
     books = Books(
-        *state.totals,
-        rejected_by_code=state.rejected_by_code,
+        *totals,
+        rejected_by_code=before.rejected_by_code if hidden else state.rejected_by_code,
         stored=stored,
         duplicate=duplicate,
         dead=dead,
         quarantined=Quarantined(quarantined_rows + missing, quarantined_signals),
         unaccounted=before.unaccounted + missing,
         months=_added(before.months, booking.months),
-        read_months={month_name(month): MonthBook(*totals) for month, totals in sorted(state.months.items())},
+        read_months=before.read_months if hidden else _read_months(state),
     )
     assert balanced(books)
     return books
@@ -126,6 +134,10 @@ def decode(text: str) -> Books:
 def month_name(number: int) -> str:
     """24322 → `2026-11`; 0 → `unsettled`."""
     return UNSETTLED if number == MONTH_UNSETTLED else f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+def _read_months(state: State) -> dict[str, MonthBook]:
+    return {month_name(month): MonthBook(*totals) for month, totals in sorted(state.months.items())}
 
 
 def _added(before: Mapping[str, MonthBook], booked: Mapping[int, tuple[int, int]]) -> dict[str, MonthBook]:

@@ -69,13 +69,12 @@ class Archive:
         where = f"{one.incarnation} from {at}"
         assert one.begin == at
         filed = self.frames.setdefault(one.incarnation, [])
+        # what damage without a head took, or damage that begins before the position, nobody can tell
+        told = one.lost or one.incarnation in self._damage.incarnations
         for frame in one.frames:
-            assert frame.sequence == at or (frame.sequence > at and one.lost), f"{where}: {frame.sequence} after {at}"
+            assert frame.sequence == at or (frame.sequence > at and told), f"{where}: {frame.sequence} after {at}"
             filed.append(Filed(frame.sequence, frame.kind == KIND_PLAYBACK, frame.tuples()))
             at = frame.sequence + 1
-        told = (
-            one.lost or one.incarnation in self._damage.incarnations
-        )  # of damage without a head nobody knows the rows
         assert one.state.sequence == at or (one.state.sequence > at and told), (
             f"{where}: {one.state.sequence} behind {at}"
         )

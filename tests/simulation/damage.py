@@ -44,7 +44,33 @@ class Damage:
         file = self._platter.file(path)
         if not file.data:
             return None
-        offset, bit = chance.randrange(len(file.data)), 1 << chance.randrange(8)
+        return self._flip_at(path, chance.randrange(len(file.data)), chance)
+
+    def flip_end(self, chance: Random) -> str | None:
+        """One bit in the head of each of the last frames of an open segment, delivered or not."""
+        paths = [
+            SPOOL / name / file
+            for name in self._platter.names(SPOOL)
+            if IDENTITY.fullmatch(name)
+            for file in self._platter.names(SPOOL / name)
+            if file.endswith(segment.OPEN)
+        ]
+        if not paths:
+            return None
+        path = chance.choice(paths)
+        data, seed = bytes(self._platter.file(path).data), frame.seed_of(path.parent.name)
+        heads, at = [], 0
+        while (found := frame.find_next(data, at, seed)) is not None:
+            heads.append(found)
+            at = frame.decode(data, found, seed)[1]
+        hit = [
+            self._flip_at(path, head + chance.randrange(frame.HEAD_BYTES), chance)
+            for head in heads[-chance.randrange(1, 4) :]
+        ]
+        return ", ".join(hit) or None
+
+    def _flip_at(self, path: Path, offset: int, chance: Random) -> str:
+        file, bit = self._platter.file(path), 1 << chance.randrange(8)
         self._note(path, bytes(file.data), offset)
         file.data[offset] ^= bit
         if offset < len(file.synced):

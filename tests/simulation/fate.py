@@ -38,6 +38,8 @@ class Fate:
         ]  # fmt: skip
         if climate % 3 == 0:
             blows += [self._flip, self._flip]
+        if climate % 6 == 0:
+            blows += [self._flip_end, self._flip_end]
         if climate % 4 == 0:
             blows += [self._postgres_falls_back, self._postgres_falls_back, self._postgres_empty]
         if climate % 4 == 1:
@@ -140,6 +142,12 @@ class Fate:
     async def _flip(self) -> None:
         if (where := self._world.damage.flip(self._chance)) is not None:
             self._world.happens("bit flip", where)
+
+    async def _flip_end(self) -> None:
+        if (where := self._world.damage.flip_end(self._chance)) is not None:
+            self._world.happens("bit flip", where)
+            if self._chance.random() < 0.5:
+                await self._kill_collector()
 
     async def _clock_jumps(self) -> None:
         wall, chance = self._world.wall, self._chance

@@ -1,5 +1,7 @@
 """A position is the number of the next frame; what it cannot be is refused with what is there."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from ingest.spool.frame import MAGIC_BYTES
 from ingest.spool.incarnation import Group
 from ingest.spool.reader import PositionAhead, SegmentsGone
 from ingest.spool.recovery import recover
+from tests.damaged_log import overwrite
 from tests.incarnations import (
     IDENTITY,
     StillClock,
@@ -98,6 +101,36 @@ def test_what_was_delivered_before_damage_hid_it_stays_delivered_and_is_not_lost
     reading = reader.read(10**6)
     assert reading.frames == [] and reading.lost == [] and reading.state.sequence == before.sequence
     assert reader.finished
+
+
+@pytest.mark.parametrize("opened", ["before", "behind"])
+@pytest.mark.parametrize("delivered_frames", [1, 2, 3])
+def test_an_end_that_damage_hid_is_reached_and_takes_nothing_back(tmp_path, opened, delivered_frames):
+    """The last frame is hit before it was delivered, those before it after they were: nobody knows its totals."""
+    incarnation = begun(tmp_path / "spool")
+    for number in range(4):
+        commit(incarnation, [a_frame_body([b"row"] * (number + 1))])
+    directory = incarnation.directory
+    whole = a_reader(directory).read(10**6)
+    (path,) = segments(directory)
+    data = path.read_bytes()
+    starts = [match.start() for match in re.finditer(re.escape(MAGIC_BYTES), data)]
+    overwrite(path, data[: starts[-1] + 20] + bytes(len(data) - starts[-1] - 20))
+    reader = a_reader(directory)
+    while reader.state.sequence < delivered_frames:
+        reader.read(1)
+    died(incarnation)
+    overwrite(path, data[: starts[0] + 20] + bytes(len(data) - starts[0] - 20))
+    assert recover(FileDisk(), tmp_path / "spool", StillClock()) == []
+    if opened == "behind":
+        reader = a_reader(directory, delivered_frames)
+    reading = reader.read(10**6)
+    assert (reading.lost, reading.state.sequence, reader.finished) == ([], 4, True)
+    if opened == "before":  # it goes on with what it had read ahead while that was whole
+        assert reading.state.totals == (whole.frames[:delivered_frames] + reading.frames)[-1].totals
+    else:
+        assert reading.frames == []
+    assert a_reader(directory, 4).state.sequence == 4
 
 
 def test_frames_behind_the_ending_are_never_delivered(tmp_path):

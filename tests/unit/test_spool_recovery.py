@@ -253,6 +253,28 @@ def test_a_last_segment_without_a_whole_header_held_nothing(tmp_path):
         assert len(got.frames) == 1 and got.finished and len(segments(copy)) == 1
 
 
+@pytest.mark.parametrize("at", [0, frame.HEAD_BYTES], ids=["in its head", "in its payload"])
+@pytest.mark.parametrize("left_bytes", [0, 35])
+def test_frames_before_a_segment_that_was_just_begun_are_there_by_its_name(tmp_path, at, left_bytes, quiet):
+    """The last frame before it is damaged: promised, delivered perhaps, and not missing."""
+    incarnation = begun(tmp_path / "spool", segment_size_bytes=700)
+    while len(segments(incarnation.directory)) < 3:
+        commit(incarnation, [a_frame_body([b"row"])])
+    directory = died(incarnation)
+    *_, before, last = segments(directory)
+    last.write_bytes(last.read_bytes()[:left_bytes])
+    data = bytearray(before.read_bytes())
+    data[frame_ends(before)[-2] + at] ^= 1
+    before.write_bytes(data)
+    recover(UnsyncedDisk(), directory.parent, CLOCK)
+    base = int(last.stem, 16)
+    got = delivered(directory)
+    assert got.sequences == list(range(base - 1)) and got.state.sequence == base and got.finished
+    assert got.lost_rows == (1 if at else 0), "a damaged head can say nothing"
+    assert len(quarantined(directory)) == 1 and noted(UnsyncedDisk(), quarantine_of(directory)) == []
+    assert delivered(directory, base).finished, "nor is who had it all ahead"
+
+
 def test_a_rename_that_was_lost_is_made_again(tmp_path):
     """Power failed between a roll's rename and the fsync of its directory, or behind an ending."""
     incarnation = begun(tmp_path / "spool", segment_size_bytes=1)

@@ -61,5 +61,11 @@ def test_more_rows_than_were_received_are_a_bug() -> None:
         moved(Books(), a_state(rows=1), [], a_booking(stored=2))
 
 
+def test_what_was_stored_before_damage_hid_it_stays_in_the_books() -> None:
+    before = moved(Books(), a_state(3, rows=5, signals=2), [Lost(signals=1)], a_booking(stored=4, duplicate=1))
+    hidden = a_state(9, rows=1)._replace(months={NOVEMBER: MonthTotals(1, 1)}, rejected_by_code=(1,))
+    assert moved(before, hidden, [], Booking()) == before
+
+
 def test_months_are_named_as_people_write_them() -> None:
     assert [month_name(number) for number in (NOVEMBER, NOVEMBER + 2, 0)] == ["2026-11", "2027-01", "unsettled"]
