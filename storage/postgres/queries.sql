@@ -47,6 +47,11 @@ WITH adopted AS (
     RETURNING occurred_at, event_id)
 SELECT coalesce(string_agg(timestamptz_send(occurred_at) || uuid_send(event_id), ''::bytea), ''::bytea) FROM adopted;
 
+-- repeat_row: the $1-th of the latest rows once more, under a new id; nothing where there is none
+INSERT INTO playback_events ({columns})
+SELECT {values} FROM (SELECT * FROM playback_events ORDER BY occurred_at DESC OFFSET $1 LIMIT 1) AS taken
+RETURNING true;
+
 -- remember_repairs: times outside the door's window become the first receive time, unless the row is there as sent already
 INSERT INTO clock_repairs (event_id, raw_occurred_at, occurred_at)
 SELECT event_id, raw_occurred_at, received_at

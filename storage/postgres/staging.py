@@ -1,7 +1,8 @@
 """Rows one by one: staged, adopted where they are not stored yet; what is refused is found by bisection.
 
-The door refuses what the shipped tables would, so a row that is refused is rare. Where none is taken, somebody has
-changed the table, and the rows are good: they wait in the spool for the engineer instead of becoming dead letters.
+The door refuses what the shipped tables would, so a row that is refused is rare. Where none is taken, not even one that
+was before, somebody has changed the table, and the rows are good: they wait in the spool for the engineer instead of
+becoming dead letters.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import asyncpg
 
 from storage.postgres.batch import COLUMNS, Row
 from storage.postgres.copy import copy
+from storage.postgres.good_row import takes_rows
 from storage.postgres.refusal import Refusal, refusal, words
 from storage.postgres.statement import STATEMENTS
 from storage.sink import SinkRefused
@@ -19,7 +21,8 @@ KEY_BYTES = 24
 REFUSED_MAX: Final = 1_000
 """Rows refused one after the other, across batches, with none taken between them; then it is the table."""
 SAMPLE: Final = 16
-"""Rows tried, from all over the batch, before that is said: the refused ones may be those of one player."""
+"""Rows tried, from all over the batch, before that is said: the refused ones may be those of one player. Where all of
+them are, rows that the table took before are tried."""
 
 
 class RefusedRow(NamedTuple):
@@ -38,7 +41,7 @@ class Adopted:
     duplicate: list[Row] = field(default_factory=list)
     refused: list[RefusedRow] = field(default_factory=list)
     taken: bool = False
-    """Whether the table took, or had, any."""
+    """Whether the table took, or had, any, or takes what it took before."""
 
 
 async def adopt(connection: asyncpg.Connection, rows: list[Row], refused_before: int = 0) -> Adopted:
@@ -85,14 +88,17 @@ class _Bisection:
             self._adopted.refused.append(RefusedRow(part[0], error.sqlstate or "", words(error)))
 
     async def _sampled(self, waiting: list[list[Row]], error: asyncpg.PostgresError) -> list[list[Row]]:
-        """What waits, without the rows tried here. Raises SinkRefused when none of these is taken either."""
+        """What waits, without the rows taken here. Raises SinkRefused when none of these is, nor one taken before."""
         rows = [row for part in reversed(waiting) for row in part]
         tried = rows[:: max(1, len(rows) // SAMPLE)]
         for number, row in enumerate(tried):
             if await self._try([row]) is None:
                 left = set(map(id, tried[: number + 1]))
                 return [[row for row in rows if id(row) not in left], *([one] for one in tried[:number])]
-        raise SinkRefused(f"The table takes no row: {error.sqlstate} {words(error)}")
+        if not await takes_rows(self._connection, self._columns):
+            raise SinkRefused(f"The table takes no row: {error.sqlstate} {words(error)}")
+        self._adopted.taken = True
+        return waiting
 
     async def _try(self, part: list[Row]) -> asyncpg.PostgresError | None:
         """Store them, or say why one of them is refused. Raises the driver's errors that are not about rows."""

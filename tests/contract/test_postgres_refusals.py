@@ -66,14 +66,18 @@ def test_a_tuple_that_is_no_row_harms_only_itself(
     run(scenario)
 
 
+@pytest.mark.parametrize("taken", [0, 1, 20], ids=["empty", "with a row", "with rows"])
 def test_a_table_that_takes_no_row_waits_for_an_engineer_and_buries_few(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, taken: int
 ) -> None:
     monkeypatch.setattr(staging, "REFUSED_MAX", 20)
+    before = rows_of(taken)
 
     async def scenario() -> None:
-        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT wrong CHECK (country IS NOT NULL) NOT VALID")
         rows, spooled, sink = rows_of(100), Spooled(), await store.opened()
+        if before:
+            await sink.write([spooled.slice(before)])
+        await store.execute("ALTER TABLE playback_events ADD CONSTRAINT wrong CHECK (country IS NOT NULL) NOT VALID")
         for number in range(4):  # a gateway of little traffic, too
             await sink.write([spooled.slice(rows[number * 5 : number * 5 + 5])])
         one = spooled.slice(rows[20:60], rows[60:])
@@ -83,12 +87,12 @@ def test_a_table_that_takes_no_row_waits_for_an_engineer_and_buries_few(
         with pytest.raises(SinkRefused, match="takes no row"):
             await sink.write([one])
         assert len(list(box.read(store.data_dir))) == 20
-        assert await store.rows() == []
+        assert await store.rows() == sorted(before)
 
         await store.execute("ALTER TABLE playback_events DROP CONSTRAINT wrong")
         await sink.open()
         await sink.write([one])
-        assert await store.rows() == sorted(rows[20:])
+        assert await store.rows() == sorted(before + rows[20:])
         assert len(list(box.read(store.data_dir))) == 20
         await sink.close()
         await store.check()
@@ -106,6 +110,29 @@ def test_many_refused_rows_of_one_player_do_not_stop_the_others(store: Store, mo
         await sink.write([spooled.slice(bad[:60], good[:10] + bad[60:] + good[10:])])
         await sink.close()
         assert await store.rows() == sorted(good)
+        assert sorted(one.row() for one in box.read(store.data_dir)) == sorted(bad)
+        await store.check()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("index", ["", "CREATE UNIQUE INDEX ON playback_events (occurred_at, sequence)"])
+def test_refused_rows_of_one_player_alone_do_not_stop_the_others_that_come_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch, index: str
+) -> None:
+    monkeypatch.setattr(staging, "REFUSED_MAX", 20)
+
+    async def scenario() -> None:
+        before, spooled, sink = [a_row(bitrate_kbps=5)], Spooled(), await store.opened()
+        await sink.write([spooled.slice(before)])
+        await store.execute(f"ALTER TABLE playback_events ADD CONSTRAINT sane CHECK (bitrate < 1000); {index}")
+        bad, good = [a_row(bitrate_kbps=5000, sequence=number) for number in range(70)], [a_row(sequence=99)]
+        await sink.write([spooled.slice(bad[:60])])
+        await sink.write([spooled.slice(bad[60:65])])
+        await sink.write([spooled.slice(bad[65:])])
+        await sink.write([spooled.slice(good)])
+        await sink.close()
+        assert await store.rows() == sorted(before + good)
         assert sorted(one.row() for one in box.read(store.data_dir)) == sorted(bad)
         await store.check()
 
