@@ -144,6 +144,15 @@ class FileDisk:
         return MappedWatermark(path, writable=writable)
 
 
+def found_there(disk: Disk, path: Path) -> None:
+    """`path`, whole as `write_whole` leaves it, outlives a power cut: who wrote it may have died before it told the disk.
+
+    Raises OSError.
+    """
+    disk.fsync_directory(path.parent)
+    disk.fsync_directory(path.parent.parent)
+
+
 def write_whole(disk: Disk, path: Path, data: bytes | Iterable[bytes], draft_suffix: str = ".draft") -> None:
     """`data` becomes the content of `path`, durably and at once: readers see the old file or the new one, whole.
 

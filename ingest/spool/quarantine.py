@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from ingest.spool.disk import Disk, write_whole
+from ingest.spool.disk import Disk, found_there, write_whole
 
 log: Any = structlog.get_logger()
 
@@ -50,7 +50,9 @@ def piece_name(segment: Path, at: int) -> str:
 def put(disk: Disk, quarantine: Path, name: str, pieces: Iterable[bytes]) -> None:
     """Durably, once: whoever reads a segment meets the same damage. Raises OSError."""
     disk.make_directory(quarantine)
-    if name not in disk.list(quarantine):
+    if name in disk.list(quarantine):
+        found_there(disk, quarantine / name)
+    else:
         draft_suffix = f".{threading.get_native_id()}.draft"  # readers may come at once
         write_whole(disk, quarantine / name, pieces, draft_suffix)
 

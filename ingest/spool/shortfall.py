@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ingest.spool.disk import Disk, write_whole
+from ingest.spool.disk import Disk, found_there, write_whole
 
 NOTE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})-promised-([0-9a-f]{16})")
 
@@ -42,8 +42,10 @@ class Shortfall(NamedTuple):
 
 def note(disk: Disk, quarantine: Path, shortfall: Shortfall) -> None:
     """Durably, once an incarnation: what was found first stays. Raises OSError."""
-    if any(one.incarnation == shortfall.incarnation for one in noted(disk, quarantine)):
-        return
+    for one in noted(disk, quarantine):
+        if one.incarnation == shortfall.incarnation:
+            found_there(disk, quarantine / one.name)
+            return
     disk.make_directory(quarantine)
     write_whole(disk, quarantine / shortfall.name, f"{shortfall}\n".encode())
 

@@ -8,14 +8,16 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.spool import frame, segment, window
+from ingest.spool import frame, quarantine, segment, window
 from ingest.spool.frame import MonthTotals
 from ingest.spool.reader import Reader
 from ingest.spool.recovery import recover
+from ingest.spool.shortfall import Shortfall, note
 from tests.damaged_log import SEED, Log, overwrite, quarantined_ranges
 from tests.incarnations import (
     MIXED,
     MONTH,
+    FailingDisk,
     StillClock,
     UnsyncedDisk,
     a_frame_body,
@@ -186,6 +188,21 @@ def test_the_same_damage_is_quarantined_once(tmp_path):
     directory = log.damaged(tmp_path / "data", {name: bytes(data)})
     before = delivered(directory), quarantined(directory)
     assert (delivered(directory), quarantined(directory)) == before and len(before[1]) == 1
+
+
+@pytest.mark.parametrize("put", [
+    lambda disk, kept: quarantine.put(disk, kept, "0" * 32 + "-0000000000000000-0000000000", [b"bytes"]),
+    lambda disk, kept: note(disk, kept, Shortfall("0" * 32, 1, 2)),
+], ids=["bytes", "a note"])  # fmt: skip
+def test_what_lies_in_the_quarantine_already_is_on_disk_before_anybody_relies_on_it(tmp_path, put):
+    """Its writer may have died between the rename and the fsync of the directory; what it copies is cut off next."""
+    kept = tmp_path / "quarantine"
+    put(FailingDisk(), kept)
+    names = [path.name for path in kept.iterdir()]
+    disk = FailingDisk()
+    put(disk, kept)
+    assert [call for call in disk.made if call != "make_directory"] == ["fsync_directory"] * 2
+    assert [path.name for path in kept.iterdir()] == names
 
 
 class NoRoom(UnsyncedDisk):
