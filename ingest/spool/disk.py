@@ -145,7 +145,7 @@ class FileDisk:
 
 
 def found_there(disk: Disk, path: Path) -> None:
-    """`path`, whole as `write_whole` leaves it, outlives a power cut: who wrote it may have died before it told the disk.
+    """`path`, whole as `write_whole` leaves it, outlives a power cut: its writer may have died before it told the disk.
 
     Raises OSError.
     """
