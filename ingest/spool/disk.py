@@ -145,9 +145,8 @@ class FileDisk:
 
 
 def found_there(disk: Disk, path: Path) -> None:
-    """`path`, whole as `write_whole` leaves it, outlives a power cut: its writer may have died before it told the disk.
-
-    Raises OSError.
+    """`path`, whole as `write_whole` leaves it, outlives a power cut, and so does its directory: who made them may have
+    died before it told the disk. Raises OSError.
     """
     disk.fsync_directory(path.parent)
     disk.fsync_directory(path.parent.parent)

@@ -50,11 +50,10 @@ def piece_name(segment: Path, at: int) -> str:
 def put(disk: Disk, quarantine: Path, name: str, pieces: Iterable[bytes]) -> None:
     """Durably, once: whoever reads a segment meets the same damage. Raises OSError."""
     disk.make_directory(quarantine)
-    if name in disk.list(quarantine):
-        found_there(disk, quarantine / name)
-    else:
+    if name not in disk.list(quarantine):
         draft_suffix = f".{threading.get_native_id()}.draft"  # readers may come at once
         write_whole(disk, quarantine / name, pieces, draft_suffix)
+    found_there(disk, quarantine / name)
 
 
 def keep(disk: Disk, quarantine: Path, name: str, pieces: Iterable[bytes]) -> None:

@@ -260,8 +260,8 @@ class Reader:
         """
         told = _state_at(ending)
         if told.totals.received < self.state.totals.received:
-            told = self.state._replace(sequence=told.sequence)
             log.error("spool_end_hidden", incarnation=self.directory.name, ending=ending.sequence)
+        told = told.knowing(self.state)
         if told.sequence >= self.state.sequence:
             self._take_over(told)
         else:

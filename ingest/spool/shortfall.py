@@ -48,6 +48,7 @@ def note(disk: Disk, quarantine: Path, shortfall: Shortfall) -> None:
             return
     disk.make_directory(quarantine)
     write_whole(disk, quarantine / shortfall.name, f"{shortfall}\n".encode())
+    found_there(disk, quarantine / shortfall.name)
 
 
 def noted(disk: Disk, quarantine: Path) -> list[Shortfall]:

@@ -22,6 +22,15 @@ class State(NamedTuple):
             months = {**months, found.month: found.month_totals}
         return State(found.sequence + 1, found.totals, months, found.rejected_by_code or self.rejected_by_code)
 
+    def knowing(self, other: "State") -> "State":
+        """This one, and what `other` knows of more: totals run, so the greater ones are of a later frame."""
+        more = {month: totals for month, totals in other.months.items() if totals.rows > self._of(month).rows}
+        latest = other if other.totals.received > self.totals.received else self
+        return State(self.sequence, latest.totals, {**self.months, **more}, latest.rejected_by_code)
+
+    def _of(self, month: int) -> MonthTotals:
+        return self.months.get(month, NOTHING)
+
 
 def difference(after: MonthTotals, before: MonthTotals) -> MonthTotals:
     """What came between two running totals of a month."""

@@ -10,18 +10,19 @@ import asyncpg
 from storage.postgres.refusal import Refusal, refusal
 from storage.postgres.statement import STATEMENTS
 
+RENEWED: Final = {"event_id": "gen_random_uuid()", "received_at": "now()"}
 TRIED_MAX: Final = 16
 """Of the latest rows: a new rule may refuse some of these, too."""
 
 
 async def takes_rows(connection: asyncpg.Connection, columns: list[str]) -> bool:
-    """Whether one of the latest rows would be taken again, under a new id, in the transaction under way.
+    """Whether one of the latest rows, received now and under a new id, would be taken in the transaction under way.
 
     False for a table without rows. `columns`: those of a column list. Raises the driver's errors that are not about
     rows.
     """
     names = [f'"{name}"' for name in columns]
-    values = ["gen_random_uuid()" if name == "event_id" else f'"{name}"' for name in columns]
+    values = [RENEWED.get(name, f'"{name}"') for name in columns]
     statement = STATEMENTS["repeat_row"].format(columns=", ".join(names), values=", ".join(values))
     for number in range(TRIED_MAX):
         await connection.execute("SAVEPOINT good_row")

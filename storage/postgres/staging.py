@@ -20,6 +20,8 @@ from storage.sink import SinkRefused
 KEY_BYTES = 24
 REFUSED_MAX: Final = 1_000
 """Rows refused one after the other, across batches, with none taken between them; then it is the table."""
+REFUSED_LAST: Final = 10_000
+"""The same, where the table takes again what it took before: a rule about what is new would look like that, too."""
 SAMPLE: Final = 16
 """Rows tried, from all over the batch, before that is said: the refused ones may be those of one player. Where all of
 them are, rows that the table took before are tried."""
@@ -41,7 +43,7 @@ class Adopted:
     duplicate: list[Row] = field(default_factory=list)
     refused: list[RefusedRow] = field(default_factory=list)
     taken: bool = False
-    """Whether the table took, or had, any, or takes what it took before."""
+    """Whether the table took, or had, any."""
 
 
 async def adopt(connection: asyncpg.Connection, rows: list[Row], refused_before: int = 0) -> Adopted:
@@ -70,6 +72,7 @@ class _Bisection:
         self._adopt = STATEMENTS["adopt_staged"].format(columns=names)
         self._adopted = adopted
         self._refused_max = REFUSED_MAX - refused_before
+        self._refused_last = REFUSED_LAST - refused_before
 
     async def run(self, rows: list[Row]) -> None:
         """Halve until what is refused stands alone: about 2 log2(n) tries for one bad row of n."""
@@ -95,9 +98,10 @@ class _Bisection:
             if await self._try([row]) is None:
                 left = set(map(id, tried[: number + 1]))
                 return [[row for row in rows if id(row) not in left], *([one] for one in tried[:number])]
-        if not await takes_rows(self._connection, self._columns):
+        is_last = len(self._adopted.refused) >= self._refused_last
+        if is_last or not await takes_rows(self._connection, self._columns):
             raise SinkRefused(f"The table takes no row: {error.sqlstate} {words(error)}")
-        self._adopted.taken = True
+        self._refused_max = self._refused_last
         return waiting
 
     async def _try(self, part: list[Row]) -> asyncpg.PostgresError | None:

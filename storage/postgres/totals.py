@@ -107,7 +107,7 @@ def moved(before: Books, state: State, lost: Sequence[Lost], booking: Booking) -
         quarantined=Quarantined(quarantined_rows + missing, quarantined_signals),
         unaccounted=before.unaccounted + missing,
         months=_added(before.months, booking.months),
-        read_months=before.read_months if hidden else _read_months(state),
+        read_months=_fullest(before.read_months, _read_months(state)),
     )
     assert balanced(books)
     return books
@@ -138,6 +138,11 @@ def month_name(number: int) -> str:
 
 def _read_months(state: State) -> dict[str, MonthBook]:
     return {month_name(month): MonthBook(*totals) for month, totals in sorted(state.months.items())}
+
+
+def _fullest(before: Mapping[str, MonthBook], after: Mapping[str, MonthBook]) -> dict[str, MonthBook]:
+    """As ingest.spool.state.fullest."""
+    return {**after, **{name: book for name, book in before.items() if book.rows > after.get(name, MonthBook()).rows}}
 
 
 def _added(before: Mapping[str, MonthBook], booked: Mapping[int, tuple[int, int]]) -> dict[str, MonthBook]:

@@ -9,9 +9,10 @@ from gateway.embedded import EmbeddedPostgres
 from storage.dead_letter import box
 from storage.postgres import staging
 from storage.sink import SinkLost, SinkRefused, SinkUnavailable
+from tests.builders import RECEIVED_AT_US
 from tests.contract.connected import connected
 from tests.contract.postgres_store import KilledBeforeItsPositions, Store, a_store, run
-from tests.spooled import SECOND, Spooled, a_frame_of, a_row, rows_of
+from tests.spooled import DAY, SECOND, Spooled, a_frame_of, a_row, rows_of
 
 
 @pytest.fixture
@@ -112,6 +113,31 @@ def test_many_refused_rows_of_one_player_do_not_stop_the_others(store: Store, mo
         assert await store.rows() == sorted(good)
         assert sorted(one.row() for one in box.read(store.data_dir)) == sorted(bad)
         await store.check()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "rule", ["received_at < '2026-11-23'", "app_version IS NULL"], ids=["by its receipt", "by what only new rows have"]
+)
+def test_a_rule_that_takes_the_old_rows_and_no_new_one_buries_no_more_than_it_must(
+    store: Store, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    monkeypatch.setattr(staging, "REFUSED_MAX", 20)
+    monkeypatch.setattr(staging, "REFUSED_LAST", 60)
+
+    async def scenario() -> None:
+        spooled, sink = Spooled(), await store.opened()
+        await sink.write([spooled.slice(before := rows_of(20))])
+        await store.execute(f"ALTER TABLE playback_events ADD CONSTRAINT wrong CHECK ({rule})")
+        new = [a_row(received_at_us=RECEIVED_AT_US + DAY, app_version="2") for _ in range(100)]
+        buried = 20 if "received" in rule else 60
+        for number in range(0, buried, 10):
+            await sink.write([spooled.slice(new[number : number + 10])])
+        with pytest.raises(SinkRefused, match="takes no row"):
+            await sink.write([spooled.slice(new[buried : buried + 10])])
+        assert len(list(box.read(store.data_dir))) == buried
+        assert await store.rows() == sorted(before)
 
     run(scenario)
 

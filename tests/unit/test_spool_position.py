@@ -14,6 +14,7 @@ from ingest.spool.recovery import recover
 from tests.damaged_log import overwrite
 from tests.incarnations import (
     IDENTITY,
+    MONTH,
     StillClock,
     a_frame_body,
     a_reader,
@@ -131,6 +132,31 @@ def test_an_end_that_damage_hid_is_reached_and_takes_nothing_back(tmp_path, open
     else:
         assert reading.frames == []
     assert a_reader(directory, 4).state.sequence == 4
+
+
+def test_a_month_that_damage_hid_stays_as_delivered_though_a_later_frame_of_another_tells_the_end(tmp_path):
+    incarnation = begun(tmp_path / "spool")
+    months = [MONTH, MONTH, MONTH - 1, MONTH]
+    for number, month in enumerate(months):
+        commit(incarnation, [a_frame_body([b"row"] * (number + 1), month=month)])
+    (path,) = segments(incarnation.directory)
+    data = bytearray(path.read_bytes())
+    starts = [match.start() for match in re.finditer(re.escape(MAGIC_BYTES), data)]
+    data[starts[3] + 9] ^= 1
+    overwrite(path, data)
+    reader = a_reader(incarnation.directory)
+    before = reader.read(10**6).state
+    assert before.sequence == 3
+    data[starts[1] + 9] ^= 1
+    overwrite(path, data)
+    recover_dead(incarnation)
+    reading = reader.read(10**6)
+    assert reading.lost == [] and reading.state == before._replace(sequence=4) and reader.finished
+
+
+def recover_dead(incarnation):
+    directory = died(incarnation)
+    assert recover(FileDisk(), directory.parent, StillClock()) == []
 
 
 def test_frames_behind_the_ending_are_never_delivered(tmp_path):

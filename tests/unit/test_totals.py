@@ -65,6 +65,8 @@ def test_what_was_stored_before_damage_hid_it_stays_in_the_books() -> None:
     before = moved(Books(), a_state(3, rows=5, signals=2), [Lost(signals=1)], a_booking(stored=4, duplicate=1))
     hidden = a_state(9, rows=1)._replace(months={NOVEMBER: MonthTotals(1, 1)}, rejected_by_code=(1,))
     assert moved(before, hidden, [], Booking()) == before
+    equal = a_state(9, rows=5, signals=2)._replace(months={NOVEMBER: MonthTotals(1, 1)})
+    assert moved(before, equal, [], Booking()) == before, "of one month alone, too"
 
 
 def test_months_are_named_as_people_write_them() -> None:
