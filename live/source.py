@@ -130,8 +130,12 @@ class Source:
         return await self._read(ask)
 
     async def sample(self) -> Sample:
-        """Of everything: the shared one, or a new one, which all who wait for one get. Raises Unavailable."""
+        """Of everything: the shared one, or a new one, which all who wait for one get. Raises Unavailable.
+
+        A shared one is as old as reading is slow; so whether counts are right is asked for each who asks.
+        """
         if self._shared is not None and self._clock.monotonic_s() < self._shared_until_s:
+            self._doubted()
             return self._shared
         if self._sampling is None:
             self._sampling = asyncio.create_task(self._sample())
@@ -165,10 +169,7 @@ class Source:
     async def _read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
         try:
             async with asyncio.timeout(DEADLINE_S), self._turns:
-                status = self._status()
-                now_us = self._clock.now_us()
-                if (why := doubt(status, now_us, behind_max_s(self._settings()))) is not None:
-                    raise why
+                status, now_us = self._doubted()
                 found, registration = await ask(await self._connected(), now_us)
                 self._check(registration, status, now_us)
                 return found
@@ -178,6 +179,13 @@ class Source:
             raise Unavailable("counters_unavailable", str(error)) from error
         except StoreError as error:
             raise Unavailable("counters_unavailable", f"Redis does not answer: {error.__cause__}") from error
+
+    def _doubted(self) -> tuple[ReaderStatus | None, int]:
+        """The status by which nothing is wrong, and now. Raises Unavailable."""
+        status, now_us = self._status(), self._clock.now_us()
+        if (why := doubt(status, now_us, behind_max_s(self._settings()))) is not None:
+            raise why
+        return status, now_us
 
     def _check(self, registration: bytes, status: ReaderStatus | None, now_us: int) -> None:
         """Counts begun anew may be far behind, which the reader's status says with its next words only."""

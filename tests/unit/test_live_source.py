@@ -125,6 +125,20 @@ async def test_all_who_ask_at_once_share_one_read(made_up: MadeUp) -> None:
 
 
 @in_loop
+async def test_a_shared_sample_is_no_answer_once_the_counts_are_lost(made_up: MadeUp) -> None:
+    status = running()
+    source = a_source(lambda: status)
+    before = await source.sample()
+    source._shared_until_s += 60.0  # a slow Redis made it good for long
+    assert await source.sample() is before
+    status = replace(status, state="rebuild_needed")
+    with pytest.raises(Unavailable) as why:
+        await source.sample()
+    assert why.value.code == "rebuild_needed"
+    await source.close()
+
+
+@in_loop
 async def test_one_who_goes_takes_the_read_from_nobody(made_up: MadeUp) -> None:
     made_up.takes_s, source = 0.05, a_source(running)
     going, staying = (asyncio.create_task(source.sample()) for _ in range(2))
