@@ -19,6 +19,8 @@ log: Any = structlog.get_logger()
 
 REBUILD_PAUSE_S = 15.0
 """Before each look, and twice that at most: longer than a reader takes to open rebuilt counters (ten seconds)."""
+DERIVED_INTERVAL_MS = 500
+"""Between transactions of views that are not full: nobody looks at hourly sums more often, and one costs a commit."""
 TURN_PATIENCE_S = 30.0
 """How long a drain waits for the one it replaces; past it the two are told apart by their positions, as ever."""
 TURN_POLL_S = 0.02
@@ -48,12 +50,14 @@ async def run_redis(
     settings: Settings, data: DataDir, postgres_url: str, url: str, notice: Notice, ready: Callable[[], None]
 ) -> None:
     """The derivable readers, until `notice`."""
+    from storage.postgres.derived import Derived
     from storage.redis.counters import Counters
 
     disk, clock = FileDisk(), SystemClock()
     sink = Counters(url, settings.redis, data.root, disk, clock)
+    derived = Derived(postgres_url, data.root, settings.redis.view_memory_s, disk, clock)
     ready()
-    await turn(data, sink.reader, notice)
+    await turn(data, sink.reader, notice)  # one lock for both: they live in the same process
     async with asyncio.TaskGroup() as running:
         if settings.redis.rebuild_automatically:
             rebuilding = running.create_task(rebuild_when_needed(settings, data, postgres_url, url))
@@ -64,6 +68,19 @@ async def run_redis(
                 data.root,
                 batch_max_bytes=settings.redis.batch_max_bytes,
                 batch_interval_ms=settings.redis.batch_interval_ms,
+                clock=clock,
+                disk=disk,
+                stop=notice.given,
+                finishing=notice.may_finish,
+                derivable=True,
+            )
+        )
+        running.create_task(
+            drain.run(
+                derived,
+                data.root,
+                batch_max_bytes=settings.redis.batch_max_bytes,
+                batch_interval_ms=DERIVED_INTERVAL_MS,
                 clock=clock,
                 disk=disk,
                 stop=notice.given,

@@ -1,6 +1,6 @@
 """One child process of the gateway: `python -m gateway.role ROLE`, orders as JSON on its input, "ready" on its output.
 
-Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis).
+Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis, and views).
 """
 
 import ctypes

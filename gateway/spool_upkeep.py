@@ -20,7 +20,7 @@ from storage.reader_status import ReaderStatus
 log: Any = structlog.get_logger()
 
 INTERVAL_S = 5.0
-READERS = ("postgres", "redis")
+READERS = ("postgres", "redis", "derived")
 """Every reader holds segments back; a derivable one only until it is cut loose."""
 REQUIRED = ("postgres",)
 DERIVABLE_SHARE = 0.8

@@ -3,8 +3,9 @@
 For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with
 them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table
 must be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named
-as far back as segments are kept; beyond that, the month. Redis counts what was delivered, so where its views are not
-those of the tables they must be those of all delivered rows; where these are gone, a hundredth is tolerated.
+as far back as segments are kept; beyond that, the month. Redis and the hourly sums count what was delivered, so where
+their views are not those of the tables they must be those of all delivered rows; where these are gone, a hundredth is
+tolerated.
 """
 
 from collections import Counter
@@ -56,9 +57,17 @@ async def verify(data: DataDir, postgres_url: str, redis_url: str, view_memory_s
             await _months(audit, positions, kept, report)
             since = datetime.now(UTC) - VIEW_WINDOW
             received_since_us = rows_since_us(int(datetime.now(UTC).timestamp() * 1e6), view_memory_s)
-            stored_views = await audit.views(int(since.timestamp()) * 1_000_000, received_since_us)
+            since_us = int(since.timestamp()) * 1_000_000
+            stored_views = await audit.views(since_us, received_since_us)
+            reached, sums = await audit.sums(since_us)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise CannotVerify(f"PostgreSQL: {error or type(error).__name__}") from error
+    since_hour = int(since.timestamp()) // 3600
+    if reached != _reached(positions):
+        report.notes.append("content_views_hourly: at another position than the store, not compared")
+    else:
+        tables, counted = _within(stored_views, since_hour), _within(sums, since_hour)
+        compare_views(tables, counted, kept, since_hour, report, "content_views_hourly", rebuilt=True)
     if redis_url:
         await _views(redis_url, stored_views, positions, kept, since, report)
     return report
@@ -155,13 +164,18 @@ async def _views(
     finally:
         await client.aclose()
     reached = {name.decode(): int(sequence) for name, sequence in found.items() if int(sequence)}
-    if found != again or reached != {p.incarnation: p.sequence for p in positions if p.sequence}:
+    if found != again or reached != _reached(positions):
         report.notes.append("counters: at another position than the store, not compared; try again when it is quiet")
         return
     since_hour = int(since.timestamp()) // 3600
     by_hour = {(str(content), hour): count for (content, hour), count in counts.items()}
     rebuilt = bool(generation_of(registration or b""))
-    compare_views(_within(stored, since_hour), _within(by_hour, since_hour), kept, since_hour, report, rebuilt=rebuilt)
+    tables, counted = _within(stored, since_hour), _within(by_hour, since_hour)
+    compare_views(tables, counted, kept, since_hour, report, "Redis", rebuilt=rebuilt)
+
+
+def _reached(positions: list[StoredPosition]) -> dict[str, int]:
+    return {position.incarnation: position.sequence for position in positions if position.sequence}
 
 
 def compare_views(
@@ -170,12 +184,14 @@ def compare_views(
     kept: Kept,
     since_hour: int,
     report: Report,
+    who: str,
     *,
     rebuilt: bool = False,
 ) -> None:
-    """Redis against the tables, by (content, hour since 1970); where they differ, against the rows that are kept.
+    """What `who` counted against the tables, by (content, hour since 1970); else against all kept rows.
 
-    `rebuilt`: it was counted from the tables up to somewhere, and from the spool since; each count may be between.
+    `rebuilt`: it was, or may have been, counted from the tables up to somewhere, and from the spool since; each count
+    may be between.
     """
     report.views = sum(tables.values())
     apart = _apart(tables, counted)
@@ -195,7 +211,7 @@ def compare_views(
     expected, which = (delivered, "spool says") if kept.whole else (tables, "tables say")
     for at in sorted(wrong):
         where = f"content {at[0]} hour {datetime.fromtimestamp(at[1] * 3600, UTC).isoformat()}"
-        report.differs("views", where, f"the {which} {expected[at]}, Redis {counted[at]}")
+        report.differs("views", where, f"the {which} {expected[at]}, {who} {counted[at]}")
 
 
 def _within(views: Mapping[tuple[str, int], int], since_hour: int) -> Counter[tuple[str, int]]:

@@ -59,6 +59,21 @@ class Audit:
     ) -> None:
         await self._connection.close()
 
+    async def sums(self, since_us: int) -> tuple[dict[str, int], dict[tuple[str, int], int]]:
+        """Where the reader of views is, incarnation → sequence; and its sums, (content, hour since 1970) → views."""
+        reached = await self._connection.fetch(
+            "SELECT incarnation, sequence FROM ingest_positions WHERE reader = 'derived' AND sequence > 0"
+        )
+        rows = await self._connection.fetch(
+            "SELECT content_id, extract(epoch FROM hour)::bigint / 3600 AS hour, views FROM content_views_hourly"
+            " WHERE hour >= $1 AND views > 0",
+            _moment(since_us),
+        )
+        return (
+            {row["incarnation"].hex: row["sequence"] for row in reached},
+            {(str(row["content_id"]), row["hour"]): row["views"] for row in rows},
+        )
+
     async def positions(self) -> list[StoredPosition]:
         """Of every incarnation the store has heard of."""
         rows = await self._connection.fetch(

@@ -82,3 +82,71 @@ SELECT event.event_id, event.content_id, event.session_id, coalesce(repair.raw_o
   FROM {table} AS event
   LEFT JOIN clock_repairs AS repair ON repair.event_id = event.event_id AND repair.occurred_at = event.occurred_at
  WHERE event.received_at >= $1 AND NOT event.test AND {which};
+
+-- views_turn: one transaction counts views at a time, whichever node it is of: firsts and sums are met in any order
+SELECT pg_advisory_xact_lock(hashtextextended('content_views_hourly', 0));
+
+-- count_views: firsts as {sent} says them, and what they change in the sums; an hour from $1 on and before $2 is kept. Returns
+-- how many views are new or moved. A sum is taken from by an UPDATE, as an INSERT of less than 0 fails its CHECK
+WITH {sent}, moved AS (
+    INSERT INTO view_firsts AS known (session_id, content_id, hour, counted)
+    SELECT session_id, content_id, hour, hour >= $1::int AND hour < $2::int FROM sent
+    ON CONFLICT (session_id, content_id) DO UPDATE
+       SET hour = excluded.hour, counted = excluded.counted, seen_at = now(),
+           moved_from = CASE WHEN known.counted THEN known.hour END
+     WHERE excluded.hour < known.hour
+    RETURNING content_id, hour, counted, moved_from
+), delta AS (
+    SELECT content_id, to_timestamp(hour * 3600::float8) AS hour, sum(views) AS views
+      FROM (SELECT content_id, hour, 1 AS views FROM moved WHERE counted
+            UNION ALL
+            SELECT content_id, moved_from, -1 FROM moved WHERE moved_from IS NOT NULL) AS step
+     GROUP BY 1, 2
+), added AS (
+    INSERT INTO content_views_hourly AS sums (content_id, hour, views)
+    SELECT content_id, hour, views FROM delta WHERE views > 0
+    ON CONFLICT (content_id, hour) DO UPDATE SET views = sums.views + excluded.views
+), taken AS (
+    UPDATE content_views_hourly AS sums SET views = sums.views + delta.views
+      FROM delta WHERE delta.views < 0 AND sums.content_id = delta.content_id AND sums.hour = delta.hour
+)
+SELECT count(*) FROM moved;
+
+-- views_of_frames: the {sent} of $3: session, content, hour since 1970 (little-endian) of each view, 36 bytes, one behind the other
+sent AS (
+    SELECT encode(substring($3::bytea FROM at + 1 FOR 16), 'hex')::uuid AS session_id,
+           encode(substring($3::bytea FROM at + 17 FOR 16), 'hex')::uuid AS content_id,
+           min(get_byte($3::bytea, at + 32) | (get_byte($3::bytea, at + 33) << 8)
+               | (get_byte($3::bytea, at + 34) << 16) | (get_byte($3::bytea, at + 35) << 24)) AS hour
+      FROM generate_series(0, length($3::bytea) - 36, 36) AS at
+     GROUP BY 1, 2
+);
+
+-- views_of_table: the {sent} of the rows received since $5, and in the same snapshot the positions up to which the store has
+-- them. $3: seconds that a sane clock may be off, $4: how far a corrected time may lie ahead of its receipt
+stood AS (
+    INSERT INTO ingest_positions AS position (reader, incarnation, sequence)
+    SELECT 'derived', incarnation, sequence FROM ingest_positions WHERE reader = 'postgres'
+    ON CONFLICT (reader, incarnation) DO UPDATE
+       SET sequence = greatest(position.sequence, excluded.sequence), updated_at = now()
+), sent AS (
+    SELECT event.session_id, event.content_id, (floor(extract(epoch FROM min(
+               CASE WHEN abs(extract(epoch FROM event.received_at - event.sent_at)) > $3::int
+                    THEN event.received_at
+                         + least(coalesce(repair.raw_occurred_at, event.occurred_at) - event.sent_at, $4::interval)
+                    ELSE event.occurred_at END)) / 3600))::int AS hour
+      FROM playback_events AS event
+      LEFT JOIN clock_repairs AS repair ON repair.event_id = event.event_id AND repair.occurred_at = event.occurred_at
+     WHERE event.event_type = 'play' AND NOT event.test AND event.received_at >= $5::timestamptz
+     GROUP BY 1, 2
+);
+
+-- forget_everything: of the derived reader, before its views are counted anew
+WITH firsts AS (DELETE FROM view_firsts), sums AS (DELETE FROM content_views_hourly)
+DELETE FROM ingest_positions WHERE reader = 'derived';
+
+-- register: after the backfill, in its transaction
+INSERT INTO ingest_registration (reader) VALUES ($1) ON CONFLICT DO NOTHING;
+
+-- forget_views: settled before $1, at most $2
+DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2));

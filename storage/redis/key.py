@@ -63,6 +63,12 @@ def kept_hours(now_us: int) -> range:
     return range(hour - VIEWS_KEPT_HOURS - 1, hour + VIEWS_AHEAD_HOURS + 1)
 
 
+def counted_hours(now_us: int) -> range:
+    """The hours in which a view is counted that is met at `now_us`; of the one before, views may be kept still."""
+    kept = kept_hours(now_us)
+    return range(kept.start + 1, kept.stop)
+
+
 def rebuilt_views(hour: int) -> str:
     """The same, as far as the rebuild under way has counted them."""
     return f"{TAG}rebuild:views:{hour}"

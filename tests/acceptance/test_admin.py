@@ -109,7 +109,7 @@ def test_counters_of_both_collectors_add_up_to_what_the_answers_said(gateway: Ga
         for status, count in mine.statuses.items():
             assert grown("ingest_requests_total", path="/v1/events", status=str(status)) == count, status
         assert grown("ingest_answer_seconds_count") == mine.statuses.total() + 1
-        for reader in ("postgres", "redis"):
+        for reader in ("postgres", "redis", "derived"):
             assert grown("ingest_store_events_total", reader=reader) == mine.said["accepted"], reader
             assert value(after, "ingest_store_lag_frames", reader=reader) == 0, reader
         assert grown("ingest_store_rows_total") == len(mine.rows)
@@ -146,7 +146,7 @@ def test_statusz_lists_every_process_with_a_living_pid(gateway: Gateway) -> None
     # and no process of ours is left out: whatever else runs below belongs to one of the servers
     for pid, seen in below.items():
         assert pid in pids or seen.parent_pid == pid_of(gateway, "postgres"), (pid, seen.name)
-    assert {reader["reader"] for reader in told["readers"]} == {"postgres", "redis"}
+    assert {reader["reader"] for reader in told["readers"]} == {"postgres", "redis", "derived"}
     assert told["ready"] is True
     has_rust = importlib.util.find_spec("streamverse_ingest_native") and os.environ.get("INGEST_CORE") != "python"
     assert told["core"] == ("rust" if has_rust else "python")

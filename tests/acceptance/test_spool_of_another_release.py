@@ -13,7 +13,8 @@ WITHIN_S = 60.0
 
 
 def positions(gateway: Gateway) -> dict[str, int]:
-    rows = sql(gateway.endpoints["postgres"], "SELECT incarnation, sequence FROM ingest_positions")
+    query = "SELECT incarnation, sequence FROM ingest_positions WHERE reader = 'postgres'"
+    rows = sql(gateway.endpoints["postgres"], query)
     return {row["incarnation"].hex: row["sequence"] for row in rows}
 
 

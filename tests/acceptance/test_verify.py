@@ -224,24 +224,15 @@ def test_a_count_that_is_changed_is_named_by_content_and_hour(scene: Scene, chan
 
 
 def test_an_equation_that_does_not_hold_is_named_by_its_incarnation(scene: Scene) -> None:
-    ((incarnation, totals),) = sql(
-        scene.postgres,
-        "SELECT incarnation, totals::text FROM ingest_positions ORDER BY sequence DESC LIMIT 1",
-    )
-    sql(
-        scene.postgres,
-        "UPDATE ingest_positions SET totals = jsonb_set(totals, '{duplicate}', '100000') WHERE incarnation = $1",
-        incarnation,
-    )
+    mine = "WHERE reader = 'postgres' AND incarnation = $1"
+    latest = "WHERE reader = 'postgres' ORDER BY sequence DESC LIMIT 1"
+    ((incarnation, totals),) = sql(scene.postgres, f"SELECT incarnation, totals::text FROM ingest_positions {latest}")
+    wrong = "jsonb_set(totals, '{duplicate}', '100000')"
+    sql(scene.postgres, f"UPDATE ingest_positions SET totals = {wrong} {mine}", incarnation)
     try:
         code, report = verify(scene.gateway)
     finally:
-        sql(
-            scene.postgres,
-            "UPDATE ingest_positions SET totals = $2::jsonb WHERE incarnation = $1",
-            incarnation,
-            totals,
-        )
+        sql(scene.postgres, f"UPDATE ingest_positions SET totals = $2::jsonb {mine}", incarnation, totals)
     assert code == 1
     assert found(report, "equation") == [incarnation.hex]
 

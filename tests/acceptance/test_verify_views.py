@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import redis
 
@@ -30,6 +32,24 @@ def views_of(store: redis.Redis, content: str) -> dict[int, int]:
     return {int(key.rpartition(b":")[2]): int(views) for key in keys if (views := store.hget(key, content))}
 
 
+def sums_of(gateway: Gateway, content: str) -> dict[int, int]:
+    """The same in PostgreSQL."""
+
+    async def reading() -> dict[int, int]:
+        connection = await asyncpg.connect(gateway.endpoints["postgres"])
+        try:
+            found = await connection.fetch(
+                "SELECT extract(epoch FROM hour)::bigint / 3600 AS hour, views FROM content_views_hourly"
+                " WHERE content_id = $1::uuid AND views > 0",
+                content,
+            )
+        finally:
+            await connection.close()
+        return {one["hour"]: one["views"] for one in found}
+
+    return asyncio.run(reading())
+
+
 def test_a_clock_that_says_2090_makes_a_view_of_tomorrow_at_the_latest_in_both_stores(gateway: Gateway) -> None:
     ahead = an_event(occurred_at="2090-01-01T00:00:00Z")
     book, begun_s = Book(), time.time()
@@ -39,6 +59,7 @@ def test_a_clock_that_says_2090_makes_a_view_of_tomorrow_at_the_latest_in_both_s
     with redis.Redis.from_url(gateway.endpoints["redis"]) as store:
         ((hour, views),) = views_of(store, ahead["content_id"]).items()
     assert views == 1
+    assert sums_of(gateway, ahead["content_id"]) == {hour: 1}
     assert int(begun_s + 86_400) // 3600 <= hour <= int(time.time() + 86_400) // 3600
     code, report = verify(gateway)
     assert (code, report["differences"], report["notes"]) == (0, [], []), "the tables say the same hour"

@@ -40,6 +40,8 @@ COLUMNS = {
     "audit_logs": "id uuid",
     # Ours: the ingest path's own tables.
     "content_views_hourly": "content_id uuid not null, hour timestamptz not null, views bigint not null",
+    "view_firsts": """session_id uuid not null, content_id uuid not null, hour int not null, counted boolean not null,
+        moved_from int, seen_at timestamptz not null""",
     "ingest_registration": "reader text not null, registration_id uuid not null, registered_at timestamptz not null",
     "ingest_positions": """reader text not null, incarnation uuid not null, sequence bigint not null, totals jsonb not
         null, updated_at timestamptz not null""",
@@ -118,6 +120,7 @@ CONSTRAINTS = {
     "playback_events": ["PRIMARY KEY (occurred_at, event_id)"],
     "ad_impressions": ["PRIMARY KEY (impression_id)"],
     "content_views_hourly": ["PRIMARY KEY (content_id, hour)"],
+    "view_firsts": ["PRIMARY KEY (session_id, content_id)"],
     "ingest_registration": ["PRIMARY KEY (reader)"],
     "ingest_positions": ["PRIMARY KEY (reader, incarnation)"],
     "clock_repairs": ["PRIMARY KEY (event_id, raw_occurred_at)"],
@@ -127,5 +130,5 @@ CONSTRAINTS = {
 
 FUNCTIONS = ["update_updated_at_column", "update_content_hotness", "ensure_month_partition", "uuid_generate_v4"]
 TRIGGERS = ["users", "profiles", "content"]  # on which updated_at moves
-WITHOUT_FOREIGN_KEYS = ["playback_events", "ad_impressions", "content_views_hourly", "clock_repairs"]
+WITHOUT_FOREIGN_KEYS = ["playback_events", "ad_impressions", "content_views_hourly", "view_firsts", "clock_repairs"]
 POPULARITY = ["unique_viewers", "total_views", "completion_rate", "average_rating", "watchlist_count"]

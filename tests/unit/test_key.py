@@ -38,3 +38,10 @@ def test_an_hour_is_whole_hours_since_1970_in_utc():
     assert key.hour_of(3_600_000_000 - 1) == 0
     assert key.hour_of(1_795_377_599_999_999) == 498_715
     assert key.hour_of(1_795_377_600_000_000) == 498_716
+
+
+def test_a_view_is_counted_in_the_hours_that_the_script_counts_by():
+    now_us = 498_805 * key.HOUR_US + 1
+    hours = key.counted_hours(now_us)
+    assert hours.start == key.hour_of(now_us) - key.VIEWS_KEPT_HOURS, "apply.lua: oldest_hour"
+    assert set(hours) < set(key.kept_hours(now_us))

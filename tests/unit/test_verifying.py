@@ -26,7 +26,7 @@ class Kept:
 
 def compared(tables, counted, kept, **how):
     report = Report()
-    compare_views(Counter(tables), Counter(counted), kept, HOUR - 24, report, **how)
+    compare_views(Counter(tables), Counter(counted), kept, HOUR - 24, report, "Redis", **how)
     return report
 
 

@@ -1,0 +1,154 @@
+"""The sink `derived`: views in PostgreSQL, by a reader of their own, so that no row waits for them.
+
+Effects and positions are one transaction. What it lacks it counts anew from the store's rows, when it is opened: at its
+first start, on a database that has rows whose frames are gone, and whenever the spool had to go on without it. A view
+is the earliest of its plays, so those met both ways are counted once.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from ingest.clock import Clock
+from ingest.spool.disk import Disk
+from storage.postgres import positions, views
+from storage.postgres.connection import check_registration, connect
+from storage.postgres.refusal import translated
+from storage.postgres.statement import STATEMENTS
+from storage.postgres.totals import Books
+from storage.redis.gap import first_gap
+from storage.redis.key import counted_hours
+from storage.redis.rebuild import rows_since_us
+from storage.redis.sign import UnknownSchema, batches
+from storage.sink import SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Slice
+
+log: Any = structlog.get_logger()
+
+STORE: Final = "postgres"
+"""The reader whose rows and positions a backfill goes by."""
+BACKFILL_TIMEOUT_S: Final = 3_600.0
+FORGET_INTERVAL_S: Final = 60.0
+"""Between looks for views that may be forgotten; none while there are more."""
+CLOSE_TIMEOUT_S: Final = 2.0
+
+
+class Derived:
+    """An EventSink. `data_dir`: where the spool is; `memory_s`: how long a view is known after it was settled."""
+
+    reader = "derived"
+
+    def __init__(self, url: str, data_dir: Path, memory_s: int, disk: Disk, clock: Clock) -> None:
+        self._url = url
+        self._spool = data_dir / "spool"
+        self._memory_s = memory_s
+        self._disk = disk
+        self._clock = clock
+        self._connection: asyncpg.Connection | None = None
+        self._positions: dict[str, int] = {}
+        self._forget_at_s = clock.monotonic_s()
+
+    async def open(self) -> dict[str, int]:
+        """Connect, count anew what is lacking; where every incarnation stands.
+
+        Raises SinkUnavailable, SinkRefused, SinkLost (frames are gone that the store does not have either).
+        """
+        await self.close()
+        with translated():
+            connection = await connect(self._url)
+            try:
+                await check_registration(connection, STORE)
+                known, _ = await positions.read(connection, self.reader)
+                is_new = await connection.fetchval(STATEMENTS["registration"], self.reader) is None
+                gap = first_gap(self._disk, self._spool, known)
+                if is_new or gap is not None:
+                    await self._backfill(connection, "never counted" if is_new else str(gap), is_new)
+                    known, _ = await positions.read(connection, self.reader)
+            except BaseException:
+                connection.terminate()
+                raise
+        self._connection, self._positions = connection, known
+        return dict(known)
+
+    async def write(self, slices: Sequence[Slice]) -> None:
+        """Count the views and move the positions, at once; without slices, see whether the server answers.
+
+        Raises SinkUnavailable, SinkFenced, SinkRefused; then open again.
+        """
+        connection = self._connection
+        if connection is None:
+            raise SinkUnavailable("It is not open.")
+        try:
+            with translated():
+                if slices:
+                    await self._count(connection, slices)
+                else:
+                    await connection.execute("SELECT 1")
+                await self._forget(connection)
+        except BaseException:
+            self._connection = None
+            connection.terminate()
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connection; never raises."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=CLOSE_TIMEOUT_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()
+
+    async def _count(self, connection: asyncpg.Connection, slices: Sequence[Slice]) -> None:
+        if any(one.begin != self._positions.get(one.incarnation, 0) for one in slices):
+            raise SinkFenced("This batch does not begin where the last one ended.")
+        now_us = self._clock.now_us()
+        try:
+            packed = b"".join([batch.views for batch in batches(slices, now_us, 0)])
+        except UnknownSchema as error:
+            raise SinkRefused(f"The spool holds frames of a newer gateway: {error}") from error
+        async with connection.transaction():
+            if packed:
+                await views.take_turn(connection)
+                await views.count(connection, packed, counted_hours(now_us))
+            await self._move_positions(connection, slices)
+        self._positions.update((one.incarnation, one.state.sequence) for one in slices)
+
+    async def _move_positions(self, connection: asyncpg.Connection, slices: Sequence[Slice]) -> None:
+        """Raises SinkFenced when one is not where it was left: the transaction is rolled back then."""
+        books = {one.incarnation: Books() for one in slices}
+        moved = await positions.move(connection, self.reader, slices, self._positions, books)
+        if moved != len(slices):
+            raise SinkFenced(f"{moved} of {len(slices)} positions were where this reader left them.")
+
+    async def _backfill(self, connection: asyncpg.Connection, reason: str, is_new: bool) -> None:
+        """One transaction: killed in the middle it never was."""
+        stored, _ = await positions.read(connection, STORE)
+        gap = first_gap(self._disk, self._spool, stored)
+        if gap is not None:
+            raise SinkLost(f"rebuild_needed: the store lacks what the spool no longer has: {gap}")
+        now_us = self._clock.now_us()
+        log.info("views_backfill_begins", reason=reason)
+        async with connection.transaction():
+            await views.take_turn(connection)
+            if is_new:  # another node may have been first: then there is nothing to forget
+                is_new = await connection.fetchval(STATEMENTS["registration"], self.reader) is None
+            if is_new:
+                await connection.execute(STATEMENTS["forget_everything"])
+            since_us = rows_since_us(now_us, self._memory_s)
+            counted = await views.count_stored(connection, since_us, counted_hours(now_us), BACKFILL_TIMEOUT_S)
+            await connection.execute(STATEMENTS["register"], self.reader)
+        log.info("views_backfilled", views=counted)
+
+    async def _forget(self, connection: asyncpg.Connection) -> None:
+        if self._clock.monotonic_s() < self._forget_at_s:
+            return
+        before = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+            microseconds=self._clock.now_us() - self._memory_s * 1_000_000
+        )
+        if await views.forget(connection, before) < views.FORGOTTEN_MAX:
+            self._forget_at_s = self._clock.monotonic_s() + FORGET_INTERVAL_S
