@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """Of the functions below; a core that was built for another one is not used."""
 
 
@@ -45,6 +45,9 @@ class RustCore(Protocol):
 
     Signs: Callable[[int, int], Any]
     """storage.redis.sign.Gathering: now_us, memory_us."""
+
+    Watching: Callable[[], Any]
+    """storage.watch.Watching."""
 
     Generations: Callable[[int], Any]
     """storage.postgres.fingerprint.Generations."""

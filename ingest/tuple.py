@@ -204,6 +204,11 @@ def clock_is_broken(sent_us: int | None, received_us: int) -> bool:
     return sent_us is not None and abs(received_us - sent_us) > CLOCK_TOLERANCE_US
 
 
+def corrected_us(occurred_us: int, sent_us: int, received_us: int) -> int:
+    """When an event of a broken clock happened: counted back from its receipt, at most a day behind it."""
+    return received_us + min(occurred_us - sent_us, CORRECTED_AHEAD_MAX_US)
+
+
 _EPOCH_DAY: Final = date(1970, 1, 1)
 
 

@@ -38,6 +38,9 @@ class Sign:
     sent_us: int | None = None
     test: bool = False
     event: int = 0
+    profile: int | None = None
+    position_s: int | None = 7
+    duration_s: int | None = None
 
 
 def a_sign(kind: str = "play", ago: int = SECOND, **changes: object) -> Sign:
@@ -54,6 +57,10 @@ def content_of(number: int) -> UUID:
     return UUID(int=0xC0FF0000_0000_4000_8000_000000000000 + number)
 
 
+def profile_of(number: int) -> UUID:
+    return UUID(int=0x9A0F_0000_0000_4000_8000_000000000000 + number)
+
+
 def row(sign: Sign) -> bytes:
     """The sign as its tuple."""
     return encode(
@@ -67,7 +74,9 @@ def row(sign: Sign) -> bytes:
             test=sign.test,
             sent_at_us=sign.sent_us,
             sequence=sign.sequence,
-            position_s=7,
+            position_s=sign.position_s,
+            duration_s=sign.duration_s,
+            profile_id=None if sign.profile is None else profile_of(sign.profile),
             device_type="tv",
         )
     )

@@ -30,11 +30,13 @@ use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
 
 mod decode;
 mod door;
+mod event;
 mod fingerprint;
 mod frame;
 mod framing;
 mod run;
 mod sign;
+mod watch;
 
 const SCHEMA_PLAYBACK: u16 = 1;
 
@@ -217,6 +219,34 @@ impl Signs {
     }
 }
 
+/// Twin: storage.watch.Watching.
+#[pyclass]
+struct Watching(watch::Watching);
+
+#[pymethods]
+impl Watching {
+    #[new]
+    fn new() -> Self {
+        Watching(watch::Watching::default())
+    }
+
+    /// Takes the tuples of a frame in. Raises ValueError for what is no whole tuple.
+    fn add(&mut self, rows: &[u8], ends_table: &[u8]) -> PyResult<()> {
+        guarded(|| self.0.add(rows, ends_table))?.map_err(|_| PyValueError::new_err("a tuple cut short"))
+    }
+
+    /// Takes the frames of a run in, and says how many: it stops before one whose schema it does not know. Raises
+    /// ValueError for what is no whole tuple.
+    fn add_run(&mut self, py: Python<'_>, run: &Run) -> PyResult<usize> {
+        let data = run.data.as_bytes(py);
+        guarded(|| self.0.add_run(&run.run, data))?.map_err(|_| PyValueError::new_err("a tuple cut short"))
+    }
+
+    fn packed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &guarded(|| self.0.packed())?))
+    }
+}
+
 /// Twin: storage.postgres.fingerprint.Generations.
 #[pyclass]
 struct Generations(fingerprint::Generations);
@@ -264,12 +294,13 @@ impl Generations {
 
 #[pymodule]
 fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("INTERFACE", 3)?;
+    module.add("INTERFACE", 4)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
     module.add_class::<door::Door>()?;
     module.add_class::<door::Framing>()?;
     module.add_class::<Run>()?;
     module.add_class::<Signs>()?;
+    module.add_class::<Watching>()?;
     module.add_class::<Generations>()
 }

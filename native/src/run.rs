@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::frame::{read, Whole};
 
+pub const KIND_PLAYBACK: u8 = 1;
 pub const KIND_SIGNAL: u8 = 3;
 const FLAG_CLOCK_BROKEN: u8 = 1;
 

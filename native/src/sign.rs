@@ -2,19 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::event::{said, Damaged, Said, LIFE, PLAY};
 use crate::frame::tuples;
-use crate::run::{Run, KIND_SIGNAL};
+use crate::run::{Run, KIND_PLAYBACK, KIND_SIGNAL};
 use crate::SCHEMA_PLAYBACK;
 
-const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
-const CLOCK_TOLERANCE_US: u64 = 5 * 60 * 1_000_000;
-const CORRECTED_AHEAD_MAX_US: i64 = 24 * 60 * 60 * 1_000_000;
 const HOUR_US: i64 = 3_600 * 1_000_000;
-const KIND_PLAYBACK: u8 = 1;
-const LIFE: u8 = 0;
-const PLAY: u8 = 1;
-const PAUSE: u8 = 2;
-const END: u8 = 3;
 const BY_SEQUENCE: usize = 0;
 const BY_TIME: usize = 2;
 const ALIVE: usize = 1;
@@ -63,10 +56,6 @@ impl Slots {
         packed.extend(ids.iter().flatten());
     }
 }
-
-/// A tuple is cut short, or a number in it is beyond every event's.
-#[derive(Debug)]
-pub struct Damaged;
 
 /// What `add_run` took: until which frame, and how many rows, signals, and tests of both.
 pub struct Taken {
@@ -142,36 +131,12 @@ impl Signs {
     }
 
     fn sign(&mut self, row: &[u8], last: &mut (Session, usize)) -> Result<u32, Damaged> {
-        let head = row.first_chunk::<90>().ok_or(Damaged)?;
-        let id = |at: usize| -> [u8; 16] { std::array::from_fn(|number| head[at + number]) };
-        let time = |at: usize| i64::from_be_bytes(std::array::from_fn(|number| head[at + number]));
-        let rest = &row[90..];
-        let (event_type, rest) = rest.split_at_checked(head[89] as usize).ok_or(Damaged)?;
-        let (test, rest) = rest.split_at_checked(5).ok_or(Damaged)?;
-        if test[4] != 0 {
-            return Ok(1);
-        }
-        let rank = match event_type {
-            b"play" => PLAY,
-            b"heartbeat" | b"seek" | b"buffering" | b"quality_change" => LIFE,
-            b"pause" => PAUSE,
-            b"stop" | b"completed" => END,
-            _ => return Ok(0),
+        let event = match said(row)? {
+            Said::Test => return Ok(1),
+            Said::Nothing => return Ok(0),
+            Said::Event(event) => event,
         };
-        let (sent_us, rest) = nullable(rest)?;
-        let (sequence, _) = nullable(rest)?;
-        let (mut time_us, received_us) = (time(66), time(78));
-        let mut is_broken = false;
-        if let Some(sent_us) = sent_us {
-            if received_us.abs_diff(sent_us) > CLOCK_TOLERANCE_US {
-                is_broken = true;
-                let ahead_us = time_us.checked_sub(sent_us).ok_or(Damaged)?.min(CORRECTED_AHEAD_MAX_US);
-                time_us = received_us.checked_add(ahead_us).ok_or(Damaged)?;
-            }
-        }
-        time_us = time_us.checked_add(POSTGRES_EPOCH_US).ok_or(Damaged)?;
-        let received_us = received_us.checked_add(POSTGRES_EPOCH_US).ok_or(Damaged)?;
-        let (content, session) = (id(26), id(46));
+        let (rank, time_us, content, session) = (event.rank, event.time_us, event.content(), event.session());
         if rank == PLAY {
             let hour = i32::try_from(time_us.div_euclid(HOUR_US)).map_err(|_| Damaged)?;
             self.view(&session, &content, hour);
@@ -179,24 +144,23 @@ impl Signs {
         if time_us < self.oldest_us {
             return Ok(0);
         }
-        let base_us = time_us.min(received_us).min(self.now_us);
-        let order = sequence.unwrap_or(time_us);
+        let base_us = time_us.min(event.received_us).min(self.now_us);
+        let order = event.sequence.unwrap_or(time_us);
         let base_before_us = base_us.checked_neg().ok_or(Damaged)?;
         let register = Register { order, rank, content, base_before_us, time_us };
-        let event: [u8; 8] = std::array::from_fn(|number| head[14 + number]);
-        if sequence.is_none() && is_broken {
-            self.single.push((session, event, register));
+        if event.sequence.is_none() && event.is_broken {
+            self.single.push((session, event.id_end(), register));
             return Ok(0);
         }
         if last.1 == usize::MAX || last.0 != session {
             *last = (session, self.session(&session));
         }
         let (_, slots, ids) = &mut self.sessions[last.1];
-        if sequence.is_some() {
+        if event.sequence.is_some() {
             slots.place(BY_SEQUENCE, register);
         } else {
             slots.place(BY_TIME, register);
-            ids.push(event);
+            ids.push(event.id_end());
         }
         Ok(0)
     }
@@ -237,15 +201,5 @@ impl Signs {
             slots.pack(session, SINGLE, &[*event], &mut sessions);
         }
         (views, sessions)
-    }
-}
-
-/// A field of a tuple, as an i64 when it is eight bytes long, and what is behind it.
-fn nullable(fields: &[u8]) -> Result<(Option<i64>, &[u8]), Damaged> {
-    let (length, rest) = fields.split_first_chunk::<4>().ok_or(Damaged)?;
-    match i32::from_be_bytes(*length) {
-        8 => rest.split_first_chunk().map(|(value, rest)| (Some(i64::from_be_bytes(*value)), rest)).ok_or(Damaged),
-        -1 => Ok((None, rest)),
-        _ => Err(Damaged),
     }
 }

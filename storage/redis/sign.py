@@ -15,7 +15,7 @@ from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
 from ingest.core import RustCore
 from ingest.spool.frame import Frame
 from ingest.spool.run import Run
-from ingest.tuple import CLOCK_TOLERANCE_US, CORRECTED_AHEAD_MAX_US, POSTGRES_EPOCH_US
+from ingest.tuple import CLOCK_TOLERANCE_US, POSTGRES_EPOCH_US, corrected_us
 from storage.redis.key import HOUR_US
 from storage.sink import Slice
 
@@ -159,7 +159,7 @@ class Gathering:
             if sent_length != 8:
                 *_, length, sequence = _WITHOUT_SENT[rows[begin + 89]].unpack_from(rows, begin)
             elif not -CLOCK_TOLERANCE_US <= received_us - sent_us <= CLOCK_TOLERANCE_US:
-                time_us = received_us + min(time_us - sent_us, CORRECTED_AHEAD_MAX_US)
+                time_us = corrected_us(time_us, sent_us, received_us)
                 broken = True
             begin = end
             if test:

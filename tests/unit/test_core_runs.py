@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.batch import FLAG_CLOCK_BROKEN, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL, MONTH_UNSETTLED, FrameBody
+from ingest.core import chosen
 from ingest.spool import frame
 from ingest.spool.frame import MASK, MonthTotals, Totals
 from ingest.spool.run import Run, outline_of
 from ingest.spool.state import State
 from ingest.spool.window import Window
+from storage import watch
 from storage.postgres import batch
 from storage.postgres.batch import Batch, Stretch, sort
 from storage.postgres.copy import CHUNK_BYTES
@@ -139,6 +141,8 @@ def test_a_tuple_that_is_none_is_an_error_of_a_run_too(ends):
     with pytest.raises(ValueError, match="cut short"):
         list(batches([a_slice([run])], NOW, DAY))
     with pytest.raises(ValueError, match="cut short"):
+        watch.gathered([a_slice([run])])
+    with pytest.raises(ValueError, match="cut short"):
         sort([a_slice([run])], Fingerprints(9))
 
 
@@ -151,6 +155,9 @@ SIGNS = st.builds(
     sequence=st.none() | st.integers(0, 4),
     sent_us=st.none() | st.sampled_from([NOW, NOW + 301 * SECOND]),
     test=st.sampled_from([False, False, False, True]),
+    profile=st.none() | st.integers(1, 2),
+    position_s=st.none() | st.integers(0, 2),
+    duration_s=st.none() | st.integers(0, 2),
 )
 
 
@@ -179,3 +186,15 @@ def test_a_run_is_counted_as_its_frames_are(parts, entries_max, window_bytes, la
         found, was_refused = counted(runs)
         assert (found, was_refused) == counted(by_frames(runs))
         assert was_refused == (last_schema == 9 and parts[-1][0] != KIND_AD)
+
+    def watched(of: list[Run]) -> bytes | None:
+        try:
+            return watch.gathered([a_slice(of)])
+        except UnknownSchema:
+            return None
+
+    found_watched = watched(runs)
+    assert found_watched == watched(by_frames(runs))
+    with patch.object(chosen, "rust", None):
+        assert found_watched == watched(by_frames(runs))
+    assert (found_watched is None) == was_refused
