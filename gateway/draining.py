@@ -20,7 +20,7 @@ log: Any = structlog.get_logger()
 REBUILD_PAUSE_S = 15.0
 """Before each look, and twice that at most: longer than a reader takes to open rebuilt counters (ten seconds)."""
 DERIVED_INTERVAL_MS = 500
-"""Between transactions of views that are not full: nobody looks at hourly sums more often, and one costs a commit."""
+"""Between transactions that are not full: nobody looks at sums or history more often, and one costs a commit."""
 TURN_PATIENCE_S = 30.0
 """How long a drain waits for the one it replaces; past it the two are told apart by their positions, as ever."""
 TURN_POLL_S = 0.02
@@ -55,7 +55,8 @@ async def run_redis(
 
     disk, clock = FileDisk(), SystemClock()
     sink = Counters(url, settings.redis, data.root, disk, clock)
-    derived = Derived(postgres_url, data.root, settings.redis.view_memory_s, disk, clock)
+    memory_s, waiting_s = settings.redis.view_memory_s, settings.postgres.watch_waiting_s
+    derived = Derived(postgres_url, data.root, memory_s, waiting_s, disk, clock)
     ready()
     await turn(data, sink.reader, notice)  # one lock for both: they live in the same process
     async with asyncio.TaskGroup() as running:

@@ -1,6 +1,6 @@
 """Every metric of the second half: unit in the name, meaning in words, labels bounded.
 
-`reader` is the name of a drain: `postgres`, `redis`.
+`reader` is the name of a drain: `postgres`, `redis`, `derived`.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -51,6 +51,12 @@ STORE_DEAD = Counter("ingest_store_dead_events", "Acknowledged events that the s
 STORE_PARTITIONS_MADE = Counter("ingest_store_partitions_made", "Months made because a late event needed them.")
 STORE_UNACCOUNTED = Counter(
     "ingest_store_unaccounted_rows", "Rows of the spool's totals that no frame brought and no damage explained."
+)
+WATCH_ADOPTED = Counter(
+    "ingest_watch_history_adopted", "Positions that waited, and whose profile and content are in the catalogue now."
+)
+WATCH_GIVEN_UP = Counter(
+    "ingest_watch_history_given_up", "Positions that waited longer than postgres.watch_waiting_s, and are gone."
 )
 
 # ── Redis ───────────────────────────────────────────────────────────────────────────────────────────────────────────

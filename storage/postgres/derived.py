@@ -1,8 +1,8 @@
-"""The sink `derived`: views in PostgreSQL, by a reader of their own, so that no row waits for them.
+"""The sink `derived`: views and watch history in PostgreSQL, by a reader of their own, so that no row waits for them.
 
 Effects and positions are one transaction. What it lacks it counts anew from the store's rows, when it is opened: at its
 first start, on a database that has rows whose frames are gone, and whenever the spool had to go on without it. A view
-is the earliest of its plays, so those met both ways are counted once.
+is the earliest of its plays and a watch position the newest, so those met both ways are counted once.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ import structlog
 
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
-from storage.postgres import positions, views
+from storage import metrics, watch
+from storage.postgres import positions, views, watch_history
 from storage.postgres.connection import check_registration, connect
 from storage.postgres.refusal import translated
 from storage.postgres.statement import STATEMENTS
@@ -33,23 +34,27 @@ STORE: Final = "postgres"
 BACKFILL_TIMEOUT_S: Final = 3_600.0
 FORGET_INTERVAL_S: Final = 60.0
 """Between looks for views that may be forgotten; none while there are more."""
+ADOPT_INTERVAL_S: Final = 60.0
+"""Between looks whether the catalogue knows now what watch history waits for."""
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class Derived:
-    """An EventSink. `data_dir`: where the spool is; `memory_s`: how long a view is known after it was settled."""
+    """An EventSink. `data_dir`: where the spool is; `memory_s`: how long a view is known after it was settled;
+    `waiting_s`: how long watch history waits for its profile and content."""
 
     reader = "derived"
 
-    def __init__(self, url: str, data_dir: Path, memory_s: int, disk: Disk, clock: Clock) -> None:
+    def __init__(self, url: str, data_dir: Path, memory_s: int, waiting_s: int, disk: Disk, clock: Clock) -> None:
         self._url = url
         self._spool = data_dir / "spool"
         self._memory_s = memory_s
+        self._waiting_s = waiting_s
         self._disk = disk
         self._clock = clock
         self._connection: asyncpg.Connection | None = None
         self._positions: dict[str, int] = {}
-        self._forget_at_s = clock.monotonic_s()
+        self._forget_at_s = self._adopt_at_s = clock.monotonic_s()
 
     async def open(self) -> dict[str, int]:
         """Connect, count anew what is lacking; where every incarnation stands.
@@ -74,7 +79,7 @@ class Derived:
         return dict(known)
 
     async def write(self, slices: Sequence[Slice]) -> None:
-        """Count the views and move the positions, at once; without slices, see whether the server answers.
+        """Views, watch history and positions, at once; without slices, see whether the server answers.
 
         Raises SinkUnavailable, SinkFenced, SinkRefused; then open again.
         """
@@ -88,6 +93,7 @@ class Derived:
                 else:
                     await connection.execute("SELECT 1")
                 await self._forget(connection)
+                await self._adopt(connection)
         except BaseException:
             self._connection = None
             connection.terminate()
@@ -109,12 +115,15 @@ class Derived:
         now_us = self._clock.now_us()
         try:
             packed = b"".join([batch.views for batch in batches(slices, now_us, 0)])
+            watched = watch.gathered(slices)
         except UnknownSchema as error:
             raise SinkRefused(f"The spool holds frames of a newer gateway: {error}") from error
         async with connection.transaction():
-            if packed:
+            if packed:  # before watch history: who has its rows must not wait for a turn that waits for them
                 await views.take_turn(connection)
                 await views.count(connection, packed, counted_hours(now_us))
+            if watched:
+                await watch_history.apply(connection, watched)
             await self._move_positions(connection, slices)
         self._positions.update((one.incarnation, one.state.sequence) for one in slices)
 
@@ -132,7 +141,7 @@ class Derived:
         if gap is not None:
             raise SinkLost(f"rebuild_needed: the store lacks what the spool no longer has: {gap}")
         now_us = self._clock.now_us()
-        log.info("views_backfill_begins", reason=reason)
+        log.info("derived_backfill_begins", reason=reason)
         async with connection.transaction():
             await views.take_turn(connection)
             if is_new:  # another node may have been first: then there is nothing to forget
@@ -141,8 +150,10 @@ class Derived:
                 await connection.execute(STATEMENTS["forget_everything"])
             since_us = rows_since_us(now_us, self._memory_s)
             counted = await views.count_stored(connection, since_us, counted_hours(now_us), BACKFILL_TIMEOUT_S)
+            # a later snapshot than that of the positions: what is in both is merged once more, to no effect
+            watched = await watch_history.apply_stored(connection, since_us, BACKFILL_TIMEOUT_S)
             await connection.execute(STATEMENTS["register"], self.reader)
-        log.info("views_backfilled", views=counted)
+        log.info("derived_backfilled", views=counted, watched=watched)
 
     async def _forget(self, connection: asyncpg.Connection) -> None:
         if self._clock.monotonic_s() < self._forget_at_s:
@@ -152,3 +163,14 @@ class Derived:
         )
         if await views.forget(connection, before) < views.FORGOTTEN_MAX:
             self._forget_at_s = self._clock.monotonic_s() + FORGET_INTERVAL_S
+
+    async def _adopt(self, connection: asyncpg.Connection) -> None:
+        if self._clock.monotonic_s() < self._adopt_at_s:
+            return
+        now = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self._clock.now_us())
+        adoption = await watch_history.adopt(connection, now, self._waiting_s)
+        metrics.WATCH_ADOPTED.inc(adoption.adopted)
+        metrics.WATCH_GIVEN_UP.inc(adoption.given_up)
+        if adoption.given_up:
+            log.warning("watch_history_given_up", positions=adoption.given_up, waiting_s=self._waiting_s)
+        self._adopt_at_s = self._clock.monotonic_s() + ADOPT_INTERVAL_S

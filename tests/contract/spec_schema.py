@@ -21,7 +21,8 @@ COLUMNS = {
     "episodes": """id uuid, season_id uuid, content_id uuid, episode_number int not null, title varchar(255) not null,
         description text, duration int not null, air_date date, thumbnail_url varchar(500)""",
     "watch_history": """id uuid, profile_id uuid, content_id uuid, content_type varchar(50) not null, position int,
-        duration int, watched_at timestamp, completed boolean""",
+        duration int, watched_at timestamp, completed boolean, position_at timestamp not null, position_order bigint not
+        null, at_end boolean not null, duration_at timestamp not null""",
     "watchlist": "id uuid, profile_id uuid, content_id uuid, added_at timestamp",
     "ratings": "id uuid, profile_id uuid, content_id uuid, rating int, review text",
     "subscription_plans": "id uuid",
@@ -40,6 +41,10 @@ COLUMNS = {
     "audit_logs": "id uuid",
     # Ours: the ingest path's own tables.
     "content_views_hourly": "content_id uuid not null, hour timestamptz not null, views bigint not null",
+    "watch_history_waiting": """profile_id uuid not null, content_id uuid not null, position int not null, duration int
+        not null, watched_at timestamp not null, completed boolean not null, position_at timestamp not null,
+        position_order bigint not null, at_end boolean not null, duration_at timestamp not null, waiting_since
+        timestamptz not null""",
     "view_firsts": """session_id uuid not null, content_id uuid not null, hour int not null, counted boolean not null,
         moved_from int, seen_at timestamptz not null""",
     "ingest_registration": "reader text not null, registration_id uuid not null, registered_at timestamptz not null",
@@ -120,6 +125,7 @@ CONSTRAINTS = {
     "playback_events": ["PRIMARY KEY (occurred_at, event_id)"],
     "ad_impressions": ["PRIMARY KEY (impression_id)"],
     "content_views_hourly": ["PRIMARY KEY (content_id, hour)"],
+    "watch_history_waiting": ["PRIMARY KEY (profile_id, content_id)"],
     "view_firsts": ["PRIMARY KEY (session_id, content_id)"],
     "ingest_registration": ["PRIMARY KEY (reader)"],
     "ingest_positions": ["PRIMARY KEY (reader, incarnation)"],
@@ -130,5 +136,8 @@ CONSTRAINTS = {
 
 FUNCTIONS = ["update_updated_at_column", "update_content_hotness", "ensure_month_partition", "uuid_generate_v4"]
 TRIGGERS = ["users", "profiles", "content"]  # on which updated_at moves
-WITHOUT_FOREIGN_KEYS = ["playback_events", "ad_impressions", "content_views_hourly", "view_firsts", "clock_repairs"]
+WITHOUT_FOREIGN_KEYS = [
+    "playback_events", "ad_impressions", "content_views_hourly", "view_firsts", "watch_history_waiting",
+    "clock_repairs",
+]  # fmt: skip
 POPULARITY = ["unique_viewers", "total_views", "completion_rate", "average_rating", "watchlist_count"]

@@ -32,6 +32,7 @@ from tests.signs import (
 )
 
 MEMORY_S = 35 * 86_400
+WAITING_S = 14 * 86_400
 THIS_HOUR = NOW // HOUR
 
 
@@ -50,7 +51,7 @@ class Hall:
         self.position = 0
 
     def another(self, kind: type[Derived] = Derived) -> Derived:
-        sink = kind(self.url, self.data_dir, MEMORY_S, FileDisk(), self.clock)
+        sink = kind(self.url, self.data_dir, MEMORY_S, WAITING_S, FileDisk(), self.clock)
         self.loop.run(sink.open())
         return sink
 
@@ -141,7 +142,7 @@ def test_of_two_readers_at_one_position_the_second_is_fenced_and_counts_nothing(
 
 def test_nodes_that_count_the_same_sessions_at_once_come_to_the_right_sums(hall: Hall) -> None:
     async def node(number: int) -> None:
-        sink, position = Derived(hall.url, hall.data_dir, MEMORY_S, FileDisk(), hall.clock), 0
+        sink, position = Derived(hall.url, hall.data_dir, MEMORY_S, WAITING_S, FileDisk(), hall.clock), 0
         await sink.open()
         for turn in range(6):
             order = range(60) if number % 2 else range(59, -1, -1)  # against each other
@@ -194,7 +195,7 @@ def sums(house: House) -> dict[tuple[Any, int], int]:
 
 
 def derived(house: House) -> Derived:
-    return Derived(house.postgres_url, house.data.root, MEMORY_S, house.disk, house.clock)
+    return Derived(house.postgres_url, house.data.root, MEMORY_S, WAITING_S, house.disk, house.clock)
 
 
 def test_a_database_whose_spool_is_gone_is_counted_from_its_rows_and_then_by_frames(house: House) -> None:
