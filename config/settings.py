@@ -79,6 +79,7 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     retention_days: Positive = 400  # thirteen months, so that a year compares with the year before
     drop_months_max: Positive = 2  # at once: more are due only after months without a gateway, or by a wrong clock
     months_ahead: Positive = 3
+    derived_interval_ms: NotNegative = 2_000  # between writes of views and watch history: fewer, and fewer of a viewer
     watch_waiting_s: Positive = 14 * 86_400  # for its profile or content: offline players keep events as long
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row

@@ -19,8 +19,8 @@ log: Any = structlog.get_logger()
 
 REBUILD_PAUSE_S = 15.0
 """Before each look, and twice that at most: longer than a reader takes to open rebuilt counters (ten seconds)."""
-DERIVED_INTERVAL_MS = 500
-"""Between transactions that are not full: nobody looks at sums or history more often, and one costs a commit."""
+DERIVED_SHARE_MAX = 0.25
+"""Of the time that views and history may keep their store busy: rows go first, and a burst is derived behind it."""
 TURN_PATIENCE_S = 30.0
 """How long a drain waits for the one it replaces; past it the two are told apart by their positions, as ever."""
 TURN_POLL_S = 0.02
@@ -80,13 +80,14 @@ async def run_redis(
             drain.run(
                 derived,
                 data.root,
-                batch_max_bytes=settings.redis.batch_max_bytes,
-                batch_interval_ms=DERIVED_INTERVAL_MS,
+                batch_max_bytes=settings.postgres.batch_max_bytes,
+                batch_interval_ms=settings.postgres.derived_interval_ms,
                 clock=clock,
                 disk=disk,
                 stop=notice.given,
                 finishing=notice.may_finish,
                 derivable=True,
+                share_max=DERIVED_SHARE_MAX,
             )
         )
 

@@ -56,6 +56,7 @@ async def run(
     stop: asyncio.Event,
     finishing: Callable[[], bool] = lambda: False,
     derivable: bool = False,
+    share_max: float = 1.0,
     chance: Callable[[], float] = random.random,
 ) -> None:
     """Deliver until `stop` is set; the write under way is finished first, and as long as `finishing()` also what else
@@ -63,11 +64,12 @@ async def run(
 
     A transaction holds up to `batch_max_bytes`, less while the store is slow (pace.py); those that are not full are at
     least `batch_interval_ms` apart.
-    `derivable`: the store can be rebuilt, so a lost one is `rebuild_needed` instead of `red`. `chance()` gives 0 <= x
-    < 1.
+    `derivable`: the store can be rebuilt, so a lost one is `rebuild_needed` instead of `red`. `share_max`: of the time,
+    that writes may take (0 to 1); after each one it rests as long as that asks for. `chance()` gives 0 <= x < 1.
     """
     interval_s = batch_interval_ms / 1_000
-    drain = Drain(sink, data_dir, batch_max_bytes, interval_s, clock, disk, stop, finishing, derivable, chance)
+    rest = (1 - share_max) / share_max
+    drain = Drain(sink, data_dir, batch_max_bytes, interval_s, rest, clock, disk, stop, finishing, derivable, chance)
     async with asyncio.TaskGroup() as running:
         reporting = running.create_task(drain.report())
         try:
@@ -85,6 +87,7 @@ class Drain:
         data_dir: Path,
         batch_max_bytes: int,
         interval_s: float,
+        rest: float,
         clock: Clock,
         disk: Disk,
         stop: asyncio.Event,
@@ -96,6 +99,8 @@ class Drain:
         self._data_dir = data_dir
         self._pace = Pace(batch_max_bytes)
         self._interval_s = interval_s
+        self._rest = rest
+        """After a write, in its durations."""
         self._clock = clock
         self._stop = stop
         self._finishing = finishing
@@ -176,8 +181,11 @@ class Drain:
             took_s = self._clock.monotonic_s() - started_s
             self._pace.answered(size_bytes, took_s)
             self._succeeded(slices, took_s)
+            rest_s = took_s * self._rest
             if size_bytes < full_bytes // 2:
-                await self._sleep(started_s + self._interval_s - self._clock.monotonic_s())
+                rest_s = max(rest_s, started_s + self._interval_s - self._clock.monotonic_s())
+            if rest_s > 0:
+                await self._sleep(rest_s)
 
     def _succeeded(self, slices: list[Slice], took_s: float) -> None:
         self._attempt = self._fenced = 0

@@ -26,7 +26,7 @@ CONNECTIONS: Final = 64
 DRAIN_TIMEOUT_S: Final = 120.0
 DRAIN_POLL_S: Final = 0.1
 OWN_ROLES: Final = ("supervisor", "collector", "postgres_drain", "readers")
-POSITIONS_SQL: Final = "SELECT incarnation, sequence FROM ingest_positions WHERE reader = 'postgres'"
+POSITIONS_SQL: Final = "SELECT reader, incarnation, sequence FROM ingest_positions"
 TAKEN_SQL: Final = """
 SELECT (coalesce(sum((totals ->> 'stored')::bigint), 0) + coalesce(sum((totals ->> 'duplicate')::bigint), 0))::bigint
   FROM ingest_positions WHERE reader = 'postgres'
@@ -204,11 +204,17 @@ class BenchGateway:
         return await self._taken() >= events
 
     async def _counted(self) -> bool:
-        """Whether the readers of Redis stand where PostgreSQL's drain stands, in every incarnation."""
-        rows = await self.postgres.fetch(POSITIONS_SQL)
+        """Whether all other readers stand where PostgreSQL's drain stands, in every incarnation."""
+        positions: dict[str, dict[str, int]] = {"postgres": {}, "derived": {}}
+        for row in await self.postgres.fetch(POSITIONS_SQL):
+            positions.setdefault(row["reader"], {})[row["incarnation"].hex] = row["sequence"]
         counted = await self._store.hgetall(POSITIONS_KEY)
-        positions = {(k.decode() if isinstance(k, bytes) else k): int(v) for k, v in counted.items()}
-        return all(positions.get(row["incarnation"].hex, 0) >= row["sequence"] for row in rows)
+        positions["redis"] = {(k.decode() if isinstance(k, bytes) else k): int(v) for k, v in counted.items()}
+        return all(
+            other.get(incarnation, 0) >= sequence
+            for incarnation, sequence in positions["postgres"].items()
+            for other in positions.values()
+        )
 
     async def _until(self, reached: Callable[[], Awaitable[bool]], began_s: float) -> None:
         """Poll until `reached`; raises TimeoutError."""

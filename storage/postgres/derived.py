@@ -119,6 +119,7 @@ class Derived:
         except UnknownSchema as error:
             raise SinkRefused(f"The spool holds frames of a newer gateway: {error}") from error
         async with connection.transaction():
+            await connection.execute(STATEMENTS["derived_session"])
             if packed:  # before watch history: who has its rows must not wait for a turn that waits for them
                 await views.take_turn(connection)
                 await views.count(connection, packed, counted_hours(now_us))

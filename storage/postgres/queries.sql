@@ -83,6 +83,13 @@ SELECT event.event_id, event.content_id, event.session_id, coalesce(repair.raw_o
   LEFT JOIN clock_repairs AS repair ON repair.event_id = event.event_id AND repair.occurred_at = event.occurred_at
  WHERE event.received_at >= $1 AND NOT event.test AND {which};
 
+-- derived_session: of a transaction that derives. What a crash takes of it, it takes with the position, so no commit waits for
+-- the disk; and a batch meets large tables by their keys, however few rows the planner believes them to have
+SET LOCAL synchronous_commit = off;
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off;
+SET LOCAL enable_seqscan = off;
+
 -- views_turn: one transaction counts views at a time, whichever node it is of: firsts and sums are met in any order
 SELECT pg_advisory_xact_lock(hashtextextended('content_views_hourly', 0));
 
