@@ -1,0 +1,68 @@
+"""Who watches what at a moment, as the ledger has it. Pure; by DESIGN §4 "Live viewers" and README.
+
+A session watches until a lease after its newest sign of life; by `sequence`, which every event of this crowd has. A
+stop or a completion ends that at once, a pause lets the lease run out from the pause; only a play takes either back. A
+sign counts from when it happened (corrected where the player's clock is broken), at most from its receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from loadtests.expectation import NOTHING, Bounds, clock_is_broken, corrected_us, receipt_us
+from loadtests.ledger import Entry, Ledger, epoch_us
+
+LIFE: Final = frozenset({"play", "heartbeat", "seek", "buffering", "quality_change"})
+STATES: Final = frozenset({"play", "pause", "stop", "completed"})
+
+
+def watches(ledger: Ledger, lease_us: int) -> list[tuple[UUID, int, int]]:
+    """(content, the least and the most that its lease may reach, epoch µs) of every session that ever watched."""
+    sessions: dict[str, list[Entry]] = {}
+    for entry in ledger.entries.values():
+        if entry.acknowledged and entry.event.get("test") is not True and entry.event["event_type"] != "error":
+            sessions.setdefault(entry.event["session_id"], []).append(entry)
+    return [found for entries in sessions.values() for found in _watch(entries, lease_us)]
+
+
+def viewers_at(found: list[tuple[UUID, int, int]], at_us: int) -> Mapping[UUID, Bounds]:
+    """Viewers by content at a moment; contents that nobody can be watching are left out."""
+    counts: dict[UUID, Bounds] = {}
+    for content, least_us, most_us in found:
+        if most_us > at_us:
+            so_far = counts.get(content, NOTHING)
+            counts[content] = Bounds(so_far.least + (least_us > at_us), so_far.most + 1)
+    return counts
+
+
+def _watch(entries: list[Entry], lease_us: int) -> Iterator[tuple[UUID, int, int]]:
+    story = sorted(entries, key=_place)
+    life = [entry for entry in story if entry.event["event_type"] in LIFE]
+    states = [entry for entry in story if entry.event["event_type"] in STATES]
+    if not life:
+        return
+    proof = life[-1]
+    if states and states[-1].event["event_type"] != "play":
+        if states[-1].event["event_type"] != "pause":
+            return
+        proof = states[-1]
+    least_us, most_us = happened_us(proof)
+    yield UUID(proof.event["content_id"]), least_us + lease_us, most_us + lease_us
+
+
+def _place(entry: Entry) -> Any:
+    return entry.event["sequence"]
+
+
+def happened_us(entry: Entry) -> tuple[int, int]:
+    """The two ends of what its time may be: corrected, and no later than its receipt (epoch µs)."""
+    occurred_us = epoch_us(entry.event["occurred_at"])
+    tries = entry.attempts
+    earliest_us = min(receipt_us(attempt)[0] for attempt in tries)
+    latest_us = max(receipt_us(attempt)[1] for attempt in tries)
+    if not any(clock_is_broken(attempt) for attempt in tries):
+        return min(occurred_us, earliest_us), min(occurred_us, latest_us)
+    ends = [corrected_us(occurred_us, attempt) for attempt in tries]
+    return min(earliest_us, *(least for least, _ in ends)), min(latest_us, max(most for _, most in ends))
