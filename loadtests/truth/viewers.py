@@ -15,6 +15,7 @@ from loadtests.expectation import NOTHING, Bounds, clock_is_broken, corrected_us
 from loadtests.ledger import Entry, Ledger, epoch_us
 
 LIFE: Final = frozenset({"play", "heartbeat", "seek", "buffering", "quality_change"})
+TOLD_US: Final = 1_000
 STATES: Final = frozenset({"play", "pause", "stop", "completed"})
 
 
@@ -28,12 +29,12 @@ def watches(ledger: Ledger, lease_us: int) -> list[tuple[UUID, int, int]]:
 
 
 def viewers_at(found: list[tuple[UUID, int, int]], at_us: int) -> Mapping[UUID, Bounds]:
-    """Viewers by content at a moment; contents that nobody can be watching are left out."""
+    """Viewers by content at a moment, told to the millisecond; contents that nobody can be watching are left out."""
     counts: dict[UUID, Bounds] = {}
     for content, least_us, most_us in found:
         if most_us > at_us:
             so_far = counts.get(content, NOTHING)
-            counts[content] = Bounds(so_far.least + (least_us > at_us), so_far.most + 1)
+            counts[content] = Bounds(so_far.least + (least_us >= at_us + TOLD_US), so_far.most + 1)
     return counts
 
 
