@@ -100,6 +100,21 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     rebuild_automatically: bool = False  # it reads a month of plays just when somebody should look at what happened
 
 
+class HotnessSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much a content is watched, as a score from 0 to 1, and what follows from it (platform's schema, 3.7)."""
+
+    divisor: Positive = 10_000  # of the weighted views, for a score of 1
+    score_global: Share = 0.8  # from here on replication tier 1
+    score_regional: Share = 0.5  # from here on tier 2; below it tier 3, on demand
+    ttl_global_s: Positive = 86_400  # what an edge may keep it for: the hotter, the longer
+    ttl_regional_s: Positive = 21_600
+    ttl_on_demand_s: Positive = 3_600
+
+    def __post_init__(self) -> None:
+        if self.score_regional > self.score_global:
+            raise ValueError("hotness.score_regional is above hotness.score_global")
+
+
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Acknowledged events that no store takes."""
 
@@ -137,6 +152,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     spool: SpoolSettings = SpoolSettings()
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
+    hotness: HotnessSettings = HotnessSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()

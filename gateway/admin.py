@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import structlog
 from aiohttp import web
 from msgspec import to_builtins
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,7 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector as MetricsCollector
 
-from gateway import door_status, ended_metrics
+from gateway import door_status, ended_metrics, job_status
 from gateway.collecting import spool_excess_bytes
 from gateway.openapi import description
 from gateway.spool_upkeep import READERS
@@ -28,6 +29,8 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.hotness import Hotness
+from live.hotness_api import HotnessApi
 from live.source import Source
 from storage import reader_status
 from storage.dead_letter.census import Census
@@ -35,6 +38,8 @@ from storage.reader_status import ReaderStatus
 
 if TYPE_CHECKING:
     from gateway.supervisor import Supervisor
+
+log: Any = structlog.get_logger()
 
 END_S = 0.5
 """How long an answer under way may take when the gateway has ended."""
@@ -64,6 +69,7 @@ class Admin:
                 SystemClock(),
             )
         )
+        hotness = HotnessApi(Hotness(lambda: supervisor.stores.postgres_url))
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -73,10 +79,12 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
+                *hotness.routes(),
             ]
         )
         application.on_shutdown.append(live.end_streams)
         application.on_cleanup.append(live.close)
+        application.on_cleanup.append(hotness.close)
         return application
 
     async def serve(self, sock: socket.socket) -> None:
@@ -140,6 +148,7 @@ class Admin:
             "schema_prepared": self._supervisor.schema_prepared.is_set(),
             "processes": self._supervisor.processes(),
             "readers": readers,
+            "jobs": to_builtins(job_status.read(self._data.run)),
             "spool": {
                 "used_bytes": used_bytes(self._disk, self._data.spool),
                 "quota_bytes": self._supervisor.settings.spool.quota_bytes,
@@ -247,6 +256,10 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
         answer = refusal(error.status, code, error.reason or "")
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
+    except Exception:  # our own bug: told in the log, and to who asked as everything else is
+        log.exception("admin_broken", path=request.path)
+        answer = refusal(500, "internal_error", "This is an error of the gateway's own; its log says more.")
+        return web.Response(status=500, body=answer.body, content_type="application/json")
 
 
 def version() -> str:

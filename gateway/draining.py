@@ -50,6 +50,7 @@ async def run_redis(
     settings: Settings, data: DataDir, postgres_url: str, url: str, notice: Notice, ready: Callable[[], None]
 ) -> None:
     """The derivable readers, until `notice`."""
+    from gateway import jobs
     from storage.postgres.derived import Derived
     from storage.redis.counters import Counters
 
@@ -76,6 +77,7 @@ async def run_redis(
                 derivable=True,
             )
         )
+        running.create_task(jobs.run(settings, data, postgres_url, url, notice.given))
         running.create_task(
             drain.run(
                 derived,

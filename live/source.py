@@ -127,7 +127,7 @@ class Source:
             found = await viewers.now(client, content_id, now_us)
             return Viewers(now_us, found.viewers), found.registration
 
-        return await self._read(ask)
+        return await self.read(ask)
 
     async def sample(self) -> Sample:
         """Of everything: the shared one, or a new one, which all who wait for one get. Raises Unavailable.
@@ -156,7 +156,7 @@ class Source:
             return Sample(now_us, found.viewers), found.registration
 
         begun_s = self._clock.monotonic_s()
-        self._shared = await self._read(ask)
+        self._shared = await self.read(ask)
         took_s = self._clock.monotonic_s() - begun_s
         self._shared_until_s = begun_s + max(SHARED_S, SHARED_FACTOR * took_s)
         return self._shared
@@ -166,13 +166,21 @@ class Source:
         if not sampling.cancelled():
             sampling.exception()  # whoever waited was told; nobody may have
 
-    async def _read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
+    async def read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
+        """What `ask(client, now_us)` finds, which it says beside the registration it was found under.
+
+        Raises Unavailable.
+        """
+        return (await self.read_under(ask))[0]
+
+    async def read_under(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> tuple[T, bytes]:
+        """The same, and the registration: another one than before belongs to counts that were begun anew."""
         try:
             async with asyncio.timeout(DEADLINE_S), self._turns:
                 status, now_us = self._doubted()
                 found, registration = await ask(await self._connected(), now_us)
                 self._check(registration, status, now_us)
-                return found
+                return found, registration
         except TimeoutError as error:
             raise Unavailable("counters_unavailable", f"Redis did not answer within {DEADLINE_S:g} s.") from error
         except viewers.NotCounted as error:

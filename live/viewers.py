@@ -3,6 +3,7 @@
 Leases that have run out are left out here and removed by the counters: a reader whose clock is ahead must end nobody's.
 """
 
+from collections.abc import Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,7 +37,7 @@ class Everywhere(NamedTuple):
     """Of all contents."""
 
     viewers: dict[str, int]
-    """Content (uuid text) → how many; none without."""
+    """Content (uuid text) → how many."""
     registration: bytes
 
 
@@ -44,6 +45,20 @@ async def now(client: Any, content_id: UUID, now_us: int) -> Now:
     """Viewers of one content at `now_us`, in one round trip. Raises NotCounted, SinkUnavailable, SinkRefused."""
     registration, (viewers,) = await _counted(client, now_us, [str(content_id).encode("ascii")])
     return Now(viewers, registration)
+
+
+async def of(client: Any, contents: Sequence[str], now_us: int) -> Everywhere:
+    """Viewers of these contents (uuid texts) at `now_us`, 0 included. Raises as `now`."""
+    counts: list[int] = []
+    before: bytes | None = None
+    for first in range(0, len(contents), CONTENTS_MAX):
+        part = [content.encode("ascii") for content in contents[first : first + CONTENTS_MAX]]
+        registration, many = await _counted(client, now_us, part)
+        if before not in (None, registration):
+            raise NotCounted
+        before = registration
+        counts += many
+    return Everywhere(dict(zip(contents, counts, strict=True)), before or b"")
 
 
 async def everywhere(client: Any, now_us: int) -> Everywhere:

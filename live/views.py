@@ -1,6 +1,6 @@
 """Views: a (session, content) each, counted in the hour of its earliest play (DESIGN §4)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -62,6 +62,18 @@ async def _all_by_hour(client: Any, now_us: int) -> dict[tuple[UUID, int], int]:
             for content, views in contents.items():
                 result[UUID(content.decode("ascii")), hour] = int(views)
     return result
+
+
+async def of_hours(client: Any, hours: Sequence[int]) -> tuple[bytes | None, dict[int, dict[str, int]]]:
+    """The registration (None: there are no counts) and hour → content (uuid text) → views, all of one moment."""
+    with translated():
+        async with client.pipeline(transaction=True) as pipeline:
+            pipeline.get(key.REGISTRATION)
+            for hour in hours:
+                pipeline.hgetall(key.views(hour))
+            registration, *found = await pipeline.execute()
+    read = [{content.decode("ascii"): int(views) for content, views in one.items()} for one in found]
+    return registration, dict(zip(hours, read, strict=True))
 
 
 async def counted(client: Any) -> Counted:

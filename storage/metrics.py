@@ -59,6 +59,17 @@ WATCH_GIVEN_UP = Counter(
     "ingest_watch_history_given_up", "Positions that waited longer than postgres.watch_waiting_s, and are gone."
 )
 
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+JOB_TURNS = Counter("ingest_job_turns", "Turns of this gateway's, by outcome: done, failed.", ["job", "outcome"])
+JOB_SUCCESS_SECONDS = Gauge(
+    "ingest_job_last_success_timestamp_seconds", "When a turn was last done here.", ["job"], multiprocess_mode="livemax"
+)
+HOTNESS_DIFFERENCE = Gauge(
+    "ingest_hotness_difference_ratio",
+    "Views of 30 days that Redis and the hourly sums in SQL count differently, as a share; NaN while one is missing.",
+    multiprocess_mode="livemax",
+)
+
 # ── Redis ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 COUNTERS_SCRIPT_SECONDS = Histogram(
     "ingest_counters_script_seconds",
