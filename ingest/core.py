@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """Of the functions below; a core that was built for another one is not used."""
 
 
@@ -45,6 +45,12 @@ class RustCore(Protocol):
 
     Signs: Callable[[int, int], Any]
     """storage.redis.sign.Gathering: now_us, memory_us."""
+
+    def quality_signs(
+        self, run: Any, zero_bits: int, memory_us: int, /
+    ) -> tuple[bytes, list[tuple[bytes, bytes, bytes, bytes]], int, int]:
+        """storage.qoe.sign.read_frames, of a `Run.packed`: signs, places, how many were too old, until which frame."""
+        ...
 
     Generations: Callable[[int], Any]
     """storage.postgres.fingerprint.Generations."""
