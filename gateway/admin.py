@@ -28,6 +28,7 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.quality_api import QualityApi
 from live.source import Source
 from storage import reader_status
 from storage.dead_letter.census import Census
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 END_S = 0.5
 """How long an answer under way may take when the gateway has ended."""
+HOLDS_NOTHING = "qoe"
+"""The reader of quality of experience; of the spool's upkeep it is none."""
 STALE_S = 15.0
 """A reader that has not told where it is for so long is not running."""
 
@@ -64,6 +67,7 @@ class Admin:
                 SystemClock(),
             )
         )
+        quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -73,6 +77,7 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
+                *quality.routes(),
             ]
         )
         application.on_shutdown.append(live.end_streams)
@@ -91,7 +96,7 @@ class Admin:
 
     def reader_statuses(self) -> dict[str, ReaderStatus | None]:
         """What every reader wrote last about itself; None where it has not."""
-        return {reader: reader_status.read(self._data.root, reader) for reader in READERS}
+        return {reader: reader_status.read(self._data.root, reader) for reader in (*READERS, HOLDS_NOTHING)}
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=description(self._version), content_type="application/json")

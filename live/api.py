@@ -52,28 +52,28 @@ class LiveApi:
         try:
             content_id = UUID(bytes=uuid_bytes(request.match_info["content_id"]))
         except ValueError:
-            return _answered(refusal(400, INVALID_UUID, BY_NAME[INVALID_UUID].sentence))
+            return answered(refusal(400, INVALID_UUID, BY_NAME[INVALID_UUID].sentence))
         try:
             found = await self._source.viewers(content_id)
         except Unavailable as unavailable:
-            return _answered(_later(unavailable.code, unavailable.message))
+            return answered(_later(unavailable.code, unavailable.message))
         told = {"content_id": str(content_id), "viewers": found.viewers, "as_of": time_text(found.as_of_us)}
-        return _answered(Answer(200, orjson.dumps(told)))
+        return answered(Answer(200, orjson.dumps(told)))
 
     async def _top(self, request: web.Request) -> web.StreamResponse:
         if (top := top_of(request.query.getall("top", []))) is None:
-            return _answered(NO_TOP)
+            return answered(NO_TOP)
         try:
             sample = await self._source.sample()
         except Unavailable as unavailable:
-            return _answered(_later(unavailable.code, unavailable.message))
-        return _answered(Answer(200, sample.body(top)))
+            return answered(_later(unavailable.code, unavailable.message))
+        return answered(Answer(200, sample.body(top)))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if (top := top_of(request.query.getall("top", []))) is None:
-            return _answered(NO_TOP)
+            return answered(NO_TOP)
         if self._stream.is_full:
-            return _answered(_later("too_many_subscribers", "No more streams are served; /v1/live says the same."))
+            return answered(_later("too_many_subscribers", "No more streams are served; /v1/live says the same."))
         return await self._stream.serve(request, top)
 
 
@@ -94,6 +94,7 @@ def _later(code: str, message: str) -> Answer:
     return try_again(503, code, message, WAIT_S[code], random.random())
 
 
-def _answered(answer: Answer) -> web.Response:
+def answered(answer: Answer) -> web.Response:
+    """An answer of the admin port."""
     headers = {"Cache-Control": "no-store", **dict(answer.headers)}
     return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")

@@ -115,6 +115,7 @@ def test_the_spool_is_whole_and_shows_what_was_posted(gateway: Gateway, book: Bo
     assert {line["reader"]: line["positions"][incarnation] for line in lines if "reader" in line} == {
         "postgres": len(frames),
         "redis": len(frames),
+        "qoe": len(frames),
     }
 
 
