@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from storage.qoe.figures import MINUTE_US, RECEIVED, Minutes
-from storage.qoe.session import NONE, PLAYING, Session, Sign, advance, nothing_more
+from storage.qoe.session import BUFFERING, ERROR, NONE, PLAY, PLAYING, Session, Sign, advance, nothing_more
 
 WAIT_US: Final = 5_000_000
 MEMORY_US: Final = 15 * MINUTE_US
@@ -30,6 +30,8 @@ PENDING_MAX: Final = 256
 """Of one session; more are taken as they are."""
 GAP_MAX: Final = 1_000
 """A sequence that leaps further has begun anew; nothing was lost."""
+BEGINNINGS: Final = (PLAY, BUFFERING, ERROR)
+"""Of a session without sequences, what is its first sign, and not that of one which we meet in its middle."""
 IDS_MAX: Final = 32
 SEEN_BITS: Final = 64
 ALL_SEEN: Final = 2**SEEN_BITS - 1
@@ -141,6 +143,8 @@ class Fold:
             if sign.time_us < session.last_us and session.met:
                 self.late += 1
                 return
+            if not session.met and sign.kind not in BEGINNINGS and sign.position_s != 0 and sign.startup_ms < 0:
+                _meet_in_middle(session, sign)
         if not session.met:  # its first one in order
             session.last_us = session.first_us = sign.time_us
         advance(session, sign, minutes, self._lease_us)

@@ -150,7 +150,7 @@ def advance(session: Session, sign: Sign, minutes: Minutes, lease_us: int) -> No
         goes_on = goes_on or state == STARTING
     if goes_on and state != PLAYING:
         if not session.started:
-            _start(session, minutes, at_us)
+            _start(session, minutes, at_us, state)
         if state == STALLED:
             session.stalled_until_us = at_us
         elif state != FAILING:
@@ -271,11 +271,12 @@ def _meet(session: Session, minutes: Minutes, at_us: int) -> None:
             met[number] = minute
 
 
-def _start(session: Session, minutes: Minutes, at_us: int) -> None:
-    """Something plays for the first time; without `startup_ms` it took as long as we know of the session."""
+def _start(session: Session, minutes: Minutes, at_us: int, state: int) -> None:
+    """Something plays for the first time; without `startup_ms` it took since the session's first sign, unless it was
+    paused, silent or failing between."""
     session.started = True
     minutes.add(at_us, session.place, STARTS)
-    if not session.startup_told and at_us > session.first_us:
+    if not session.startup_told and at_us > session.first_us and state == STARTING and not session.left:
         session.startup_told = True
         minutes.add_startup(at_us, session.place, (at_us - session.first_us) // 1_000)
 

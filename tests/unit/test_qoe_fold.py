@@ -107,6 +107,13 @@ def test_signs_without_a_sequence_are_taken_by_time_and_a_resend_of_one_changes_
     assert group_of(story).watched_s == 60
 
 
+def test_of_signs_without_a_sequence_a_play_begins_a_session_and_a_pause_is_met_in_its_middle():
+    begun = group_of([a_sign("play", 0), a_sign("pause", 5), a_sign("stop", 6)])
+    met = group_of([a_sign("pause", 0), a_sign("heartbeat", 10), a_sign("play", 20), a_sign("stop", 26)])
+    assert (begun.starts, begun.watched_s) == (1, 5)
+    assert (met.starts, met.exits_before_start, met.startup_ms.count, met.watched_s) == (0, 0, 0, 6)
+
+
 def test_what_comes_too_late_for_its_place_mends_the_loss_and_nothing_else():
     story = numbered(a_sign("play", 0, startup_ms=0), *heartbeats(0, 60), a_sign("stop", 60))
     pause = a_sign("pause", 15, sequence=2, received_s=58)

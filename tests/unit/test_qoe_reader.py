@@ -13,6 +13,8 @@ from storage.qoe.beginning import beginnings
 from storage.qoe.reader import Quality
 from storage.qoe.state import StateFile
 from storage.reader_status import ReaderStatus
+from tests.qoe import BEGIN, a_fold, a_sign
+from tests.qoe import group_of as group_of_fold
 from tests.qoe_spool import CLOCK, DISK, SECOND, a_sink, play, read_on
 from tests.spooled import Collector
 
@@ -158,3 +160,21 @@ def test_the_file_holds_all_of_a_fold_whatever_of_it_is_settled(tmp_path):
     other = sink._empty()
     assert file.read_into(other) == {"a": 1}
     assert file.encoded(other, {"a": 1}) == once
+
+
+def test_what_waits_for_its_place_waits_on_behind_a_restart(tmp_path):
+    fold, file = a_fold(), StateFile(tmp_path, DISK)
+    beat, other = a_sign("heartbeat", 10, sequence=1, received_s=19), a_sign("play", 0, session=2, received_s=19)
+    early = [a_sign("stop", 20, sequence=2), beat, other]
+    fold.take(early)
+    fold.tick(BEGIN + 20 * SECOND)
+    file.write(file.encoded(fold, {}))
+    again = a_fold()
+    file.read_into(again)
+    rest = [a_sign("play", 0, sequence=0, received_s=21, startup_ms=0)]
+    for one in (fold, again):
+        one.take(rest)
+        one.tick(BEGIN + 60 * SECOND)
+    group = group_of_fold(again)
+    assert (group.sessions, group.starts, group.watched_s) == (2, 2, 20)
+    assert group == group_of_fold(fold)

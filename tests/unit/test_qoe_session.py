@@ -80,6 +80,14 @@ def test_a_start_up_that_is_told_late_counts_once():
     assert (group.watched_s, group.starts, group.startup_ms.count) == (10.8, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "between", [[a_sign("pause", 1)], [], [a_sign("error", 1)]], ids=["paused", "silent", "failing"]
+)
+def test_a_start_that_was_held_up_says_nothing_of_start_up(between):
+    group = group_of(numbered(a_sign("buffering", 0), *between, a_sign("play", 60), a_sign("stop", 70)))
+    assert (group.starts, group.startup_ms.count) == (1, 0)
+
+
 def test_a_seek_is_watched_and_a_pause_is_not():
     group = group_of(numbered(PLAY, a_sign("seek", 10), a_sign("pause", 20), a_sign("seek", 25), a_sign("stop", 30)))
     assert group.watched_s == 20
