@@ -115,6 +115,15 @@ class HotnessSettings(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("hotness.score_regional is above hotness.score_global")
 
 
+class QoeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Quality of experience."""
+
+    sessions_max: Positive = 20_000  # followed at once, some 1.2 KB each; beyond it half of them, which stand for all
+    signs_per_s_max: Positive = 2_000  # of followed sessions, some 6 µs each: about a hundredth of a core
+    batch_max_bytes: Positive = MIB  # of frames read at once, so that the readers beside it wait 40 ms at most
+    batch_interval_ms: NotNegative = 500  # figures are of minutes; larger batches cost less an event
+
+
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Acknowledged events that no store takes."""
 
@@ -153,6 +162,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
     hotness: HotnessSettings = HotnessSettings()
+    qoe: QoeSettings = QoeSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()

@@ -31,6 +31,7 @@ from ingest.spool.shortfall import noted
 from live.api import LiveApi
 from live.hotness import Hotness
 from live.hotness_api import HotnessApi
+from live.quality_api import QualityApi
 from live.source import Source
 from storage import reader_status
 from storage.dead_letter.census import Census
@@ -43,6 +44,8 @@ log: Any = structlog.get_logger()
 
 END_S = 0.5
 """How long an answer under way may take when the gateway has ended."""
+HOLDS_NOTHING = "qoe"
+"""The reader of quality of experience; of the spool's upkeep it is none."""
 STALE_S = 15.0
 """A reader that has not told where it is for so long is not running."""
 
@@ -70,6 +73,7 @@ class Admin:
             )
         )
         hotness = HotnessApi(Hotness(lambda: supervisor.stores.postgres_url))
+        quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -80,6 +84,7 @@ class Admin:
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
                 *hotness.routes(),
+                *quality.routes(),
             ]
         )
         application.on_shutdown.append(live.end_streams)
@@ -99,7 +104,7 @@ class Admin:
 
     def reader_statuses(self) -> dict[str, ReaderStatus | None]:
         """What every reader wrote last about itself; None where it has not."""
-        return {reader: reader_status.read(self._data.root, reader) for reader in READERS}
+        return {reader: reader_status.read(self._data.root, reader) for reader in (*READERS, HOLDS_NOTHING)}
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=description(self._version), content_type="application/json")

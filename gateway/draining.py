@@ -94,6 +94,33 @@ async def run_redis(
         )
 
 
+async def run_qoe(settings: Settings, data: DataDir, notice: Notice) -> None:
+    """The reader of quality of experience, and the door at which its figures are asked for, until `notice`."""
+    from live import quality
+    from storage.qoe.reader import Quality
+
+    disk, clock = FileDisk(), SystemClock()
+    lease_us = round(settings.redis.lease_factor * settings.redis.heartbeat_s * 1_000_000)
+    sink = Quality(settings.qoe, lease_us, data.root, disk, clock)
+    await turn(data, sink.reader, notice)
+    async with asyncio.TaskGroup() as running:
+        serving = running.create_task(quality.serve(data.qoe_door, quality.Figures(sink.figures, clock)))
+        running.create_task(_cancelled_with(serving, notice.given))
+        running.create_task(
+            drain.run(
+                sink,
+                data.root,
+                batch_max_bytes=settings.qoe.batch_max_bytes,
+                batch_interval_ms=settings.qoe.batch_interval_ms,
+                clock=clock,
+                disk=disk,
+                stop=notice.given,
+                finishing=notice.may_finish,
+                derivable=True,
+            )
+        )
+
+
 async def rebuild_when_needed(settings: Settings, data: DataDir, postgres_url: str, url: str) -> None:
     """`counters rebuild` whenever the reader of this process says so. For ever."""
     from gateway import counters_commands

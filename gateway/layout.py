@@ -30,6 +30,7 @@ class DataDir:
         self.run = self.root / "run"
         """What a running gateway tells about itself; made anew at each start."""
         self.metrics = self.run / "metrics"
+        self.qoe_door = self.run / "qoe.sock"
         self.log = self.root / "log"
         self.endpoints = self.root / "endpoints.json"
 

@@ -1,8 +1,9 @@
 """One child process of the gateway: `python -m gateway.role ROLE`, orders as JSON on its input, "ready" on its output.
 
-Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis, and views).
+Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis, views, and quality).
 """
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -106,10 +107,12 @@ async def drain_postgres(orders: Orders, notice: Notice) -> None:
 
 async def read(orders: Orders, notice: Notice) -> None:
     """The derivable readers."""
-    from gateway.draining import run_redis
+    from gateway.draining import run_qoe, run_redis
 
-    urls = orders.postgres_url, orders.redis_url
-    await run_redis(orders.settings, DataDir(Path(orders.data_dir)), *urls, notice, ready)
+    data, urls = DataDir(Path(orders.data_dir)), (orders.postgres_url, orders.redis_url)
+    async with asyncio.TaskGroup() as running:
+        running.create_task(run_redis(orders.settings, data, *urls, notice, ready))
+        running.create_task(run_qoe(orders.settings, data, notice))
 
 
 ROLES = {"collector": collect, "postgres_drain": drain_postgres, "readers": read}

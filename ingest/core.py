@@ -49,6 +49,12 @@ class RustCore(Protocol):
     Watching: Callable[[], Any]
     """storage.watch.Watching."""
 
+    def quality_signs(
+        self, run: Any, zero_bits: int, memory_us: int, /
+    ) -> tuple[bytes, list[tuple[bytes, bytes, bytes, bytes]], int, int]:
+        """storage.qoe.sign.read_frames, of a `Run.packed`: signs, places, how many were too old, until which frame."""
+        ...
+
     Generations: Callable[[int], Any]
     """storage.postgres.fingerprint.Generations."""
 

@@ -1,6 +1,6 @@
 """Every metric of the second half: unit in the name, meaning in words, labels bounded.
 
-`reader` is the name of a drain: `postgres`, `redis`, `derived`.
+`reader` is the name of a drain: `postgres`, `redis`, `derived`, `qoe`.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -79,3 +79,22 @@ COUNTERS_SCRIPT_SECONDS = Histogram(
 COUNTERS_VIEWS = Counter("ingest_counters_views", "Plays that moved a view: a new one, or one to an earlier hour.")
 COUNTERS_SESSIONS = Counter("ingest_counters_sessions", "Sessions that a batch moved.")
 COUNTERS_TESTS = Counter("ingest_counters_test_events", "Events with `test`, which are in no number.")
+
+# ── quality of experience: all sessions together, of the last five minutes; NaN: there is nothing to divide by ────────
+QOE_SESSIONS = Gauge("ingest_qoe_sessions", "Sessions that were there, estimated.", multiprocess_mode="livemax")
+QOE_FOLLOWED = Gauge("ingest_qoe_followed_sessions", "Sessions followed now.", multiprocess_mode="livemax")
+QOE_STANDS_FOR = Gauge(
+    "ingest_qoe_stands_for_sessions", "How many sessions each that is followed stands for.", multiprocess_mode="livemax"
+)
+QOE_STALLED_SHARE = Gauge("ingest_qoe_stalled_ratio", "Of watched time, what was stalled.", multiprocess_mode="livemax")
+QOE_FAILURE_SHARE = Gauge(
+    "ingest_qoe_playback_failure_ratio", "Of sessions, those that failed.", multiprocess_mode="livemax"
+)
+QOE_LOSS_SHARE = Gauge(
+    "ingest_qoe_delivery_loss_ratio", "Of sequence numbers, those that did not arrive.", multiprocess_mode="livemax"
+)
+QOE_BITRATE = Gauge("ingest_qoe_bitrate_kbps", "Average, by media time.", multiprocess_mode="livemax")
+QOE_STARTUP_P50 = Gauge("ingest_qoe_startup_p50_seconds", "Median time to start.", multiprocess_mode="livemax")
+QOE_STARTUP_P95 = Gauge("ingest_qoe_startup_p95_seconds", "What 95 % took at most.", multiprocess_mode="livemax")
+QOE_LATE = Counter("ingest_qoe_late_events", "Events out of order for too long; they only mend the delivery loss.")
+QOE_OLD = Counter("ingest_qoe_old_events", "Events received more than 15 minutes after they happened; in no figure.")

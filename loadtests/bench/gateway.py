@@ -41,6 +41,7 @@ class Cpu:
     collectors_s: float
     postgres_drain_s: float
     redis_reader_s: float
+    """With the other readers of its process: quality of experience."""
     supervisor_s: float
     postgres_s: float
     redis_s: float

@@ -40,7 +40,7 @@ def _aiohttp(figures: Report) -> str:
 def _by_process(figures: Report) -> str:
     cpu = figures["cpu_us_per_event"]
     return (
-        f"collectors {cpu['collectors']}, PostgreSQL drain {cpu['postgres_drain']}, Redis reader {cpu['redis_reader']}"
+        f"collectors {cpu['collectors']}, PostgreSQL drain {cpu['postgres_drain']}, other readers {cpu['redis_reader']}"
     )
 
 

@@ -34,6 +34,7 @@ mod event;
 mod fingerprint;
 mod frame;
 mod framing;
+mod quality;
 mod run;
 mod sign;
 mod watch;
@@ -247,6 +248,25 @@ impl Watching {
     }
 }
 
+/// Content, platform, cdn_edge, country.
+type Place<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// Twin: storage.qoe.sign.read_frames. Signs of followed sessions, packed; their places; how many were too old; before
+/// which frame it stopped because of its schema. Raises ValueError for what is no whole tuple.
+#[pyfunction]
+fn quality_signs<'py>(
+    py: Python<'py>,
+    run: &Run,
+    zero_bits: u32,
+    memory_us: i64,
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Place<'py>>, u64, usize)> {
+    let data = run.data.as_bytes(py);
+    let quality = guarded(|| quality::Quality::read(&run.run, data, zero_bits, memory_us))?
+        .map_err(|_| PyValueError::new_err("a tuple cut short"))?;
+    let places = quality.places.iter().map(|place| place.map(|value| PyBytes::new(py, value)).into()).collect();
+    Ok((PyBytes::new(py, &quality.packed()), places, quality.old, quality.until))
+}
+
 /// Twin: storage.postgres.fingerprint.Generations.
 #[pyclass]
 struct Generations(fingerprint::Generations);
@@ -297,6 +317,7 @@ fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("INTERFACE", 4)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
+    module.add_function(wrap_pyfunction!(quality_signs, module)?)?;
     module.add_class::<door::Door>()?;
     module.add_class::<door::Framing>()?;
     module.add_class::<Run>()?;

@@ -146,7 +146,7 @@ def test_statusz_lists_every_process_with_a_living_pid(gateway: Gateway) -> None
     # and no process of ours is left out: whatever else runs below belongs to one of the servers
     for pid, seen in below.items():
         assert pid in pids or seen.parent_pid == pid_of(gateway, "postgres"), (pid, seen.name)
-    assert {reader["reader"] for reader in told["readers"]} == {"postgres", "redis", "derived"}
+    assert {reader["reader"] for reader in told["readers"]} == {"postgres", "redis", "derived", "qoe"}
     assert told["ready"] is True
     has_rust = importlib.util.find_spec("streamverse_ingest_native") and os.environ.get("INGEST_CORE") != "python"
     assert told["core"] == ("rust" if has_rust else "python")

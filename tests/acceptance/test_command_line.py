@@ -116,6 +116,7 @@ def test_the_spool_is_whole_and_shows_what_was_posted(gateway: Gateway, book: Bo
         "postgres": len(frames),
         "redis": len(frames),
         "derived": len(frames),
+        "qoe": len(frames),
     }
 
 
