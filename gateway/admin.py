@@ -1,4 +1,4 @@
-"""Seen from outside: /metrics of all processes together, /livez, /readyz, /statusz, live numbers, /openapi.json."""
+"""Seen from outside: /metrics of all processes, /livez, /readyz, /statusz, /openapi.json, numbers and their page."""
 
 import asyncio
 import importlib.metadata
@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector as MetricsCollector
 
 from gateway import door_status, ended_metrics
 from gateway.collecting import spool_excess_bytes
+from gateway.flow import FlowSource, Reading, counts
+from gateway.flow_api import FlowApi
 from gateway.openapi import description
 from gateway.spool_upkeep import READERS
 from ingest.answer import refusal
@@ -28,6 +30,7 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.page.serving import Page
 from live.source import Source
 from storage import reader_status
 from storage.dead_letter.census import Census
@@ -64,6 +67,7 @@ class Admin:
                 SystemClock(),
             )
         )
+        flow = FlowApi(FlowSource(self._reading, SystemClock()))
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -73,10 +77,12 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
+                *flow.routes(),
+                *Page().routes(),
             ]
         )
-        application.on_shutdown.append(live.end_streams)
-        application.on_cleanup.append(live.close)
+        application.on_shutdown.extend((live.end_streams, flow.end_streams))
+        application.on_cleanup.extend((live.close, flow.close))
         return application
 
     async def serve(self, sock: socket.socket) -> None:
@@ -116,6 +122,15 @@ class Admin:
         if spool_excess_bytes(self._data.spool, self._disk, self._supervisor.settings.spool) >= 0:
             reasons.append("spool_full")
         return reasons
+
+    def _reading(self) -> Reading:
+        return Reading(
+            counts(self._data.metrics),
+            self._not_ready(),
+            self.reader_statuses(),
+            used_bytes(self._disk, self._data.spool),
+            self._supervisor.settings.spool.quota_bytes,
+        )
 
     async def _statusz(self, _: web.Request) -> web.Response:
         status = await asyncio.to_thread(self._status)
