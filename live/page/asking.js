@@ -1,6 +1,7 @@
 // What no stream tells: routes that are asked every few seconds while somebody looks.
 
 const PATIENCE_MS = 5_000;
+const NOT_HERE = "Not available here: this gateway does not tell it.";
 
 /** There is no answer to show; `message` says why, in the gateway's words where it gave any. */
 export class NoAnswer extends Error {
@@ -44,11 +45,11 @@ async function get(url) {
 
 /** The answer of `url`, one of the route `path` of the API's description. Throws NoAnswer. */
 export async function ask(path, url) {
-  if (!(await has(path))) throw new NoAnswer("not_here", "Not available here: this gateway does not tell it.");
+  if (!(await has(path))) throw new NoAnswer("not_here", NOT_HERE);
   try {
     return await get(url);
   } catch (error) {
-    if (error.code === "not_found") throw new NoAnswer("not_here", "Not available here: this gateway does not tell it.");
+    if (error.code === "not_found") throw new NoAnswer("not_here", NOT_HERE);
     throw error;
   }
 }

@@ -96,7 +96,7 @@ export class Chart {
     this.uplot?.destroy();
     const axis = {
       stroke: colour("--quiet"),
-      font: "12px system-ui, sans-serif",
+      font: `12px ${getComputedStyle(this.plot).fontFamily}`,
       grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false },
     };
@@ -105,6 +105,7 @@ export class Chart {
       stroke: colour(`--series-${series + 1}`),
       fill: series === 0 ? colour("--series-1-fill") : undefined,
       width: 2,
+      dash: series === 0 ? undefined : [5, 4], // over the first line, which it mostly follows
       points: { show: false },
       spanGaps: false,
     }));
@@ -115,11 +116,11 @@ export class Chart {
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {
         x: { time: true, range: (_, least, most) => [(most ?? 0) - WINDOW_S, most ?? 0] },
-        y: { range: (_, least, most) => [0, Math.max(1, most ?? 1) * 1.15] },
+        y: { range: (_, least, most) => [0, Math.max(1, most ?? 1) * 1.1] },
       },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, values: (_, times) => times.map((time) => timeOfDay(time).slice(0, 5)), incrs: [60, 120, 300] },
-        { ...axis, size: 56, space: 40, values: (_, values) => values.map((value) => (Number.isInteger(value) ? this.text(value) : "")) },
+        { ...axis, grid: { show: false }, size: 30, space: 70, values: (_, times) => times.map((time) => timeOfDay(time).slice(0, 5)), incrs: [60, 120, 300] },
+        { ...axis, size: 54, space: 36, values: (_, values) => values.map((value) => (Number.isInteger(value) ? this.text(value) : "")) },
       ],
       series: [{}, ...lines],
       hooks: { setCursor: [(uplot) => this.read(uplot.cursor.idx)] },

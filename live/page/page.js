@@ -49,7 +49,7 @@ function showLive(live, id) {
   now.connected.live = true;
   document.body.dataset.live = id;
   place("viewers").textContent = whole(live.viewers);
-  note("viewers-note", "sessions that play, and were heard of");
+  note("viewers-note", "sessions that play, by their last sign of life");
   place("as-of").textContent = timeOfDay(seconds(live.as_of));
   showContents(place("contents"), live.contents, tiers);
   note("contents-note", live.contents.length ? "" : "Nobody watches.");
@@ -95,11 +95,11 @@ function asSeen(reader) {
 }
 
 function showLag(readers) {
-  const lagOf = (name) => readers.find((reader) => reader.reader === name)?.lag_s;
-  place("lag").textContent = wait(lagOf(STORE));
-  const others = readers.filter((reader) => reader.reader !== STORE);
-  const told = others.map((reader) => `${reader.reader} ${wait(reader.lag_s)}`);
-  place("lag-note").textContent = ["from the disk to PostgreSQL", ...told].join("; ");
+  const store = readers.find((reader) => reader.reader === STORE);
+  place("lag").textContent = wait(store?.lag_s);
+  const others = readers.filter((reader) => reader !== store && reader.lag_s !== null);
+  const most = others.length ? `; others ${wait(Math.max(...others.map((reader) => reader.lag_s)))} at most` : "";
+  place("lag-note").textContent = `from disk to PostgreSQL${most}`;
 }
 
 function showNoGateway(error) {

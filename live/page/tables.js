@@ -71,12 +71,13 @@ export function showReaders(region, readers) {
     region,
     readers.map((reader) => {
       const row = document.createElement("tr");
-      const state = cell("");
+      const state = cell("", "reason");
       const badge = document.createElement("span");
       badge.className = `badge badge-${reader.state}`;
       badge.textContent = reader.state.replaceAll("_", " ");
       state.append(badge);
-      row.append(heading(reader.reader), state, cell(wait(reader.lag_s), "number"), cell(reader.reason, "reason"));
+      if (reader.reason) state.append(" ", reader.reason);
+      row.append(heading(reader.reader), state, cell(wait(reader.lag_s), "number"));
       return row;
     }),
   );
