@@ -1,4 +1,4 @@
-"""Seen from outside: /metrics of all processes together, /livez, /readyz, /statusz, live numbers, /openapi.json."""
+"""Seen from outside: /metrics of all processes, /livez, /readyz, /statusz, /openapi.json, numbers and their page."""
 
 import asyncio
 import importlib.metadata
@@ -18,6 +18,8 @@ from prometheus_client.registry import Collector as MetricsCollector
 
 from gateway import door_status, ended_metrics, job_status
 from gateway.collecting import spool_excess_bytes
+from gateway.flow import FlowSource, Reading, counts
+from gateway.flow_api import FlowApi
 from gateway.openapi import description
 from gateway.spool_upkeep import READERS
 from ingest.answer import refusal
@@ -31,6 +33,7 @@ from ingest.spool.shortfall import noted
 from live.api import LiveApi
 from live.hotness import Hotness
 from live.hotness_api import HotnessApi
+from live.page.serving import Page
 from live.quality_api import QualityApi
 from live.source import Source
 from storage import reader_status
@@ -74,6 +77,7 @@ class Admin:
         )
         hotness = HotnessApi(Hotness(lambda: supervisor.stores.postgres_url))
         quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
+        flow = FlowApi(FlowSource(self._reading, SystemClock()))
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -85,11 +89,12 @@ class Admin:
                 *live.routes(),
                 *hotness.routes(),
                 *quality.routes(),
+                *flow.routes(),
+                *Page().routes(),
             ]
         )
-        application.on_shutdown.append(live.end_streams)
-        application.on_cleanup.append(live.close)
-        application.on_cleanup.append(hotness.close)
+        application.on_shutdown.extend((live.end_streams, flow.end_streams))
+        application.on_cleanup.extend((live.close, flow.close, hotness.close))
         return application
 
     async def serve(self, sock: socket.socket) -> None:
@@ -129,6 +134,15 @@ class Admin:
         if spool_excess_bytes(self._data.spool, self._disk, self._supervisor.settings.spool) >= 0:
             reasons.append("spool_full")
         return reasons
+
+    def _reading(self) -> Reading:
+        return Reading(
+            counts(self._data.metrics),
+            self._not_ready(),
+            self.reader_statuses(),
+            used_bytes(self._disk, self._data.spool),
+            self._supervisor.settings.spool.quota_bytes,
+        )
 
     async def _statusz(self, _: web.Request) -> web.Response:
         status = await asyncio.to_thread(self._status)

@@ -48,6 +48,8 @@ class Unavailable(Exception):
 class Sample:
     """Who watched what at one moment. Pure."""
 
+    kind = b"live"
+
     def __init__(self, as_of_us: int, counts: dict[str, int]) -> None:
         """`counts`: content (uuid text) → viewers, all of them above 0."""
         self.as_of_us = as_of_us

@@ -1,7 +1,7 @@
-"""Live numbers as server-sent events: one sample a second for all who listen, and of each only the latest is sent.
+"""Numbers of the moment as server-sent events: one sample a second for all who listen, only the latest is sent.
 
     retry: 1000                          first of all
-    id: <epoch ms>  event: live          data: as /v1/live
+    id: <epoch ms>  event: live          data: as /v1/live (or another kind of sample, and as its route)
                     event: unavailable   data: why there are no numbers, once; a comment every second while it lasts
 
 A reader that is slow misses samples, which pile up nowhere: what is not sent yet is one event and a socket's buffers.
@@ -9,13 +9,13 @@ The id is the sample's time; there is nothing to be sent again to who comes back
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 import structlog
 from aiohttp import web
 
-from live.source import Sample, Source, Unavailable
+from live.source import Unavailable
 
 log: Any = structlog.get_logger()
 
@@ -35,15 +35,40 @@ HEADERS: Final = {
     "X-Accel-Buffering": "no",  # nginx would wait for more
 }
 
-Moment = Sample | Unavailable
+
+class Known(Protocol):
+    """Numbers of one moment, the same for all subscribers."""
+
+    @property
+    def kind(self) -> bytes:
+        """The event's name."""
+        ...
+
+    @property
+    def as_of_us(self) -> int: ...
+
+    def body(self, top: int) -> bytes:
+        """JSON; `top` is what the subscriber asked for."""
+        ...
+
+
+class Sampled(Protocol):
+    """What a stream is fed by."""
+
+    async def sample(self) -> Known:
+        """The numbers of now. Raises Unavailable."""
+        ...
+
+
+Moment = Known | Unavailable
 
 
 def event(moment: Moment, top: int) -> bytes:
     """A moment as an event. Pure."""
-    if isinstance(moment, Sample):
-        return b"id: %d\nevent: live\ndata: %b\n\n" % (moment.as_of_us // 1_000, moment.body(top))
-    body = orjson.dumps({"error": moment.code, "message": moment.message})
-    return b"event: unavailable\ndata: %b\n\n" % body
+    if isinstance(moment, Unavailable):
+        body = orjson.dumps({"error": moment.code, "message": moment.message})
+        return b"event: unavailable\ndata: %b\n\n" % body
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (moment.as_of_us // 1_000, moment.kind, moment.body(top))
 
 
 def told(moment: Moment, before: Moment | None, top: int) -> bytes:
@@ -56,7 +81,7 @@ def told(moment: Moment, before: Moment | None, top: int) -> bytes:
 class Stream:
     """All subscribers, and the one task that samples for them, while there are any."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Sampled) -> None:
         self._source = source
         self._subscribers = 0
         self._sampling: asyncio.Task[None] | None = None

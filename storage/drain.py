@@ -158,6 +158,7 @@ class Drain:
                 refresh_at_s = started_s + REFRESH_S
                 trouble = self._feed.trouble
                 self._set("red" if trouble else "running", trouble)
+            read_us = self._clock.now_us()
             slices = self._feed.read(self._pace.size_bytes)
             if not slices:
                 if last_look:
@@ -178,6 +179,7 @@ class Drain:
                 self._pace.failed(self._clock.monotonic_s() - started_s)
                 raise
             self._feed.delivered(slices)
+            self._behind_since_us = read_us  # what is there now came later; in steady traffic there is always something
             took_s = self._clock.monotonic_s() - started_s
             self._pace.answered(size_bytes, took_s)
             self._succeeded(slices, took_s)

@@ -159,7 +159,7 @@ def test_livez_is_ok_and_readyz_is_ready(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    "method, path, status", [("GET", "/", 404), ("GET", "/metricz", 404), ("POST", "/metrics", 405)]
+    "method, path, status", [("GET", "/pages", 404), ("GET", "/metricz", 404), ("POST", "/metrics", 405)]
 )
 def test_what_the_admin_port_does_not_serve_is_told_in_json(
     gateway: Gateway, method: str, path: str, status: int

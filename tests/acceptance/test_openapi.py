@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, stopped
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
-ENDLESS: Final = "/v1/live/stream"  # test_live_api.py listens to it
+ENDLESS: Final = ("/v1/live/stream", "/v1/gateway/stream")  # test_live_api.py and test_page.py listen to them
 SOON_S: Final = 15.0
 NOTICED_S: Final = 30.0  # a reader waits ten seconds for an answer
 
@@ -35,7 +35,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def schemathesis(gateway: Gateway, directory: Path, *options: str) -> str:
     """Ask for everything, rightly and wrongly. What it printed; fails when an answer is not as described."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", gateway.endpoints["admin"] + "/openapi.json"]
-    command += ["--exclude-path", ENDLESS, "--seed", "1", "--no-color", "--generation-database", "none"]
+    command += [word for path in ENDLESS for word in ("--exclude-path", path)]
+    command += ["--seed", "1", "--no-color", "--generation-database", "none"]
     done = subprocess.run(
         [*command, "--request-timeout", "10", "--max-examples", "25", *options],
         cwd=directory,

@@ -34,8 +34,9 @@ async def draining(
 ) -> AsyncIterator[asyncio.Event]:
     """A drain for the length of a block; it is stopped at the end, and has to end well."""
     stop = asyncio.Event()
-    settings: dict[str, Any] = {"batch_max_bytes": 1 << 20, "batch_interval_ms": 0, "chance": lambda: 0.1} | changes
-    running = asyncio.create_task(drain.run(sink, data_dir, clock=CLOCK, disk=disk, stop=stop, **settings))
+    defaults = {"batch_max_bytes": 1 << 20, "batch_interval_ms": 0, "chance": lambda: 0.1, "clock": CLOCK}
+    settings: dict[str, Any] = defaults | changes
+    running = asyncio.create_task(drain.run(sink, data_dir, disk=disk, stop=stop, **settings))
     try:
         yield stop
     finally:

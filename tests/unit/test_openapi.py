@@ -12,6 +12,7 @@ from config.settings import Settings
 from gateway.admin import Admin
 from gateway.layout import DataDir
 from gateway.openapi import description
+from live.page.serving import PAGE, files
 
 
 def routes(data: Path) -> set[tuple[str, str]]:
@@ -34,3 +35,8 @@ def test_it_describes_every_route_and_no_other(tmp_path: Path) -> None:
     assert document["info"]["version"] == "1.2.3"
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert described == routes(tmp_path)
+
+
+def test_it_names_every_file_of_the_page() -> None:
+    (parameter,) = orjson.loads(description("1.2.3"))["paths"]["/page/{file}"]["get"]["parameters"]
+    assert set(parameter["schema"]["enum"]) == files().keys() - {PAGE}

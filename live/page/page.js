@@ -1,0 +1,171 @@
+// The page: two streams fill it every second, two routes every few. Every number is the API's.
+
+import { ask, forgetRoutes, repeat } from "./asking.js";
+import { Chart } from "./charts.js";
+import { listen } from "./stream.js";
+import { showContents, showEdges, showReaders } from "./tables.js";
+import { UNKNOWN, rate, size, timeOfDay, wait, whole } from "./text.js";
+
+const TOP = 10;
+const EDGES_EVERY_MS = 5_000;
+const TIERS_EVERY_MS = 10_000;
+const SILENT_S = 15; // a reader that has not told of itself for so long is not running
+const STORE = "postgres";
+
+const place = (id) => document.getElementById(id);
+const seconds = (asOf) => Date.parse(asOf) / 1000;
+
+function note(id, text) {
+  place(id).textContent = text;
+  place(id).hidden = !text;
+}
+
+// ── the state of the page ─────────────────────────────────────────────────────────────────────────────────────────
+const now = { live: null, liveWhy: "", gateway: null, gatewayWhy: "", connected: { live: false, gateway: false } };
+
+function showState() {
+  let [state, text] = ["waiting", "Connecting …"];
+  if (!now.connected.gateway || !now.connected.live) {
+    if (now.live || now.gateway || now.liveWhy) [state, text] = ["lost", "No connection; trying again …"];
+  } else if (now.gateway && !now.gateway.ready) {
+    [state, text] = ["trouble", `Door closed: ${now.gateway.reasons.join(", ").replaceAll("_", " ")}`];
+  } else if (now.liveWhy || now.gatewayWhy) {
+    [state, text] = ["trouble", "Some numbers are not known"];
+  } else if (now.live && now.gateway) {
+    [state, text] = ["live", "Live"];
+  }
+  const shown = place("state");
+  if (shown.textContent !== text) shown.textContent = text; // said aloud only when it changes
+  shown.dataset.state = state;
+  document.body.classList.toggle("old", state === "lost");
+}
+
+// ── who watches ───────────────────────────────────────────────────────────────────────────────────────────────────
+const viewers = new Chart(place("chart-viewers"), ["viewers"], whole);
+const tiers = new Map();
+
+function showLive(live, id) {
+  Object.assign(now, { live, liveWhy: "" });
+  now.connected.live = true;
+  document.body.dataset.live = id;
+  place("viewers").textContent = whole(live.viewers);
+  note("viewers-note", "sessions that play, by their last sign of life");
+  place("as-of").textContent = timeOfDay(seconds(live.as_of));
+  showContents(place("contents"), live.contents, tiers);
+  note("contents-note", live.contents.length ? "" : "Nobody watches.");
+  viewers.add(seconds(live.as_of), [live.viewers]);
+  showState();
+}
+
+function showNoViewers(error) {
+  Object.assign(now, { live: null, liveWhy: error.message });
+  now.connected.live = true;
+  delete document.body.dataset.live;
+  place("viewers").textContent = UNKNOWN;
+  note("viewers-note", error.message);
+  showContents(place("contents"), [], tiers);
+  note("contents-note", error.message);
+  viewers.gap();
+  showState();
+}
+
+// ── what flows ────────────────────────────────────────────────────────────────────────────────────────────────────
+const events = new Chart(place("chart-events"), ["in", "delivered"], rate);
+
+function showGateway(gateway, id) {
+  Object.assign(now, { gateway, gatewayWhy: "" });
+  now.connected.gateway = true;
+  document.body.dataset.gateway = id;
+  place("received").textContent = rate(gateway.received_per_s);
+  place("stored").textContent = rate(gateway.stored_per_s);
+  place("delivered").textContent = rate(gateway.delivered_per_s);
+  showLag(gateway.readers);
+  const { used_bytes: used, quota_bytes: quota } = gateway.spool;
+  place("spool").textContent = size(used);
+  place("spool-meter").value = used / quota;
+  place("spool-note").textContent = `of ${size(quota)} that it may take`;
+  showReaders(place("readers"), gateway.readers.map(asSeen));
+  events.add(seconds(gateway.as_of), [gateway.received_per_s, gateway.delivered_per_s]);
+  showState();
+}
+
+function asSeen(reader) {
+  const silent = reader.age_s !== null && reader.age_s >= SILENT_S;
+  return silent ? { ...reader, state: "silent", reason: `It has told nothing for ${wait(reader.age_s)}.` } : reader;
+}
+
+function showLag(readers) {
+  const store = readers.find((reader) => reader.reader === STORE);
+  place("lag").textContent = wait(store?.lag_s);
+  const others = readers.filter((reader) => reader !== store && reader.lag_s !== null);
+  const most = others.length ? `; others ${wait(Math.max(...others.map((reader) => reader.lag_s)))} at most` : "";
+  place("lag-note").textContent = `from disk to PostgreSQL${most}`;
+}
+
+function showNoGateway(error) {
+  Object.assign(now, { gateway: null, gatewayWhy: error.message });
+  now.connected.gateway = true;
+  delete document.body.dataset.gateway;
+  for (const id of ["received", "stored", "delivered", "lag", "spool"]) place(id).textContent = UNKNOWN;
+  place("lag-note").textContent = error.message;
+  events.gap();
+  showState();
+}
+
+// ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────────────
+async function askTiers() {
+  const contents = now.live?.contents ?? [];
+  for (const before of tiers.keys()) {
+    if (!contents.some((content) => content.content_id === before)) tiers.delete(before);
+  }
+  for (const content of contents) {
+    try {
+      const found = await ask("/v1/hotness/{content_id}", `v1/hotness/${content.content_id}`);
+      tiers.set(content.content_id, found.replication_tier);
+    } catch (error) {
+      tiers.delete(content.content_id);
+      if (error.code === "unknown_content") continue;
+      tiers.clear();
+      note("tiers-note", `Tiers: ${error.message}`);
+      return;
+    }
+  }
+  note("tiers-note", "");
+}
+
+async function askEdges() {
+  try {
+    const window = place("window").value;
+    const found = await ask("/v1/qoe", `v1/qoe?by=cdn_edge&window=${window}`);
+    showEdges(place("edges"), found.groups);
+    place("edges").hidden = !found.groups.length;
+    note("edges-note", found.groups.length ? `As of ${timeOfDay(seconds(found.as_of))}.` : "No session yet.");
+  } catch (error) {
+    showEdges(place("edges"), []);
+    place("edges").hidden = true;
+    note("edges-note", error.message);
+  }
+}
+
+// ── the start ─────────────────────────────────────────────────────────────────────────────────────────────────────
+function lost(which, chart) {
+  if (now.connected[which]) {
+    now.connected[which] = false;
+    forgetRoutes();
+    chart.gap();
+  }
+  showState();
+}
+
+listen(`v1/live/stream?top=${TOP}`, "live", {
+  told: showLive,
+  unavailable: showNoViewers,
+  lost: () => lost("live", viewers),
+});
+listen("v1/gateway/stream", "gateway", {
+  told: showGateway,
+  unavailable: showNoGateway,
+  lost: () => lost("gateway", events),
+});
+repeat(askTiers, TIERS_EVERY_MS);
+place("window").addEventListener("change", repeat(askEdges, EDGES_EVERY_MS));

@@ -1,0 +1,47 @@
+"""What a drain says of its lag while it keeps up, and while it does not."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ingest.clock import SystemClock
+from storage.memory import MemorySink, MemoryStore
+from storage.sink import Slice
+from tests.spooled import Collector
+from tests.unit.test_drain import draining, impatient, run, status_of, until
+
+__all__ = ["impatient"]
+
+
+class Set(SystemClock):
+    """Is set on by hand."""
+
+    ahead_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.ahead_us
+
+
+def test_steady_traffic_is_no_lag_though_there_is_always_something_to_deliver(tmp_path: Path) -> None:
+    clock = Set()
+
+    async def scenario() -> None:
+        store, collector, writes = MemoryStore(), Collector(tmp_path), 0
+        collector.append(1)
+
+        class Busy(MemorySink):
+            async def write(self, slices: Sequence[Slice]) -> None:
+                nonlocal writes
+                await super().write(slices)
+                writes += 1
+                clock.ahead_us += 1_000_000
+                collector.append(1)  # the next one is there before this one is delivered
+
+        seen_s: list[float] = []
+        async with draining(tmp_path, Busy(store), clock=clock, batch_interval_ms=60):
+            while writes < 15:
+                at_us = status_of(tmp_path).at_us
+                await until(lambda at_us=at_us: status_of(tmp_path).at_us > at_us)  # type: ignore[misc]
+                seen_s.append(status_of(tmp_path).lag_s)
+        assert 0 < max(seen_s) < 4, "a second a batch, by this clock"
+
+    run(scenario())
