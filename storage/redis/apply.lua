@@ -1,49 +1,24 @@
-#!lua
 -- Positions and their effects, all or nothing. What is kept under which key: key.py; what the entries mean: sign.py.
 --
 -- KEYS  1 registration · 2 positions · 3 totals · 4 live; of a rebuild 1 and 3 are its own: it counts views with this
 --       script, beside those in force
 -- ARGV  1 registration as this reader opened it · 2 now_us · 3 lease_us · 4 memory_ms of a session · 5 memory_s of a view
 --       6 positions · 7 views · 8 sessions (packed, sign.py) · 9 rows · 10 signals · 11 tests
+--       12 viewers of a content up to which each is kept
 -- Answer: {1, views moved, sessions moved}; when nothing was done {0, why}: it is not where this reader left it,
 --         {-1, why}: there is a key that is not of our making, or {-2, why}: it was lost or rebuilt.
 --
--- Everything is read and checked before the first write, since Redis takes no write of a script back. The first line
--- makes Redis refuse the script as a whole when it is out of memory, a replica, or cannot write to its disk.
+-- Everything is read and checked before the first write, since Redis takes no write of a script back. command.lua,
+-- session.lua and sample.lua are in front of this text (counters.py).
 
-local HOUR_US, VIEWS_KEPT_HOURS, IDS_MAX = 3600 * 1000000, 31 * 24, 32
-local REGISTER, REGISTER_BYTES = '<dBdc16d', 41
-local PLAY, PAUSE = 1, 2
+local HOUR_US, VIEWS_KEPT_HOURS = 3600 * 1000000, 31 * 24
+local MANY = 16 -- seated by one call; where they are fewer, it is soon enough to count the set once a second
 
 local tag = string.match(KEYS[1], '^{.-}:')
 local view_prefix = tag .. 'view' .. (string.match(ARGV[1], ':.+$') or '') .. ':'
 local views_prefix = string.gsub(KEYS[3], 'totals$', 'views:')
 local now_us, lease_us, memory_ms = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local unpacked, call = struct.unpack, redis.call
-
--- command(…, list), a thousand at a time
-local function in_parts(list, command, ...)
-  local arguments = {command, ...}
-  local fixed = #arguments
-  for first = 1, #list, 1000 do
-    local n = math.min(1000, #list - first + 1)
-    for i = 1, n do arguments[fixed + i] = list[first + i - 1] end
-    call(unpack(arguments, 1, fixed + n))
-  end
-end
-
--- the answers to command(…, names), false where there is nothing
-local function fetched(names, command, ...)
-  local values, arguments = {}, {command, ...}
-  local fixed = #arguments
-  for first = 1, #names, 1000 do
-    local n = math.min(1000, #names - first + 1)
-    for i = 1, n do arguments[fixed + i] = names[first + i - 1] end
-    local part = call(unpack(arguments, 1, fixed + n))
-    for i = 1, n do values[first + i - 1] = part[i] end
-  end
-  return values
-end
+local exact_max = tonumber(ARGV[12])
 
 local texts = {}
 local function uuid_text(raw)
@@ -54,12 +29,6 @@ local function uuid_text(raw)
     texts[raw] = text
   end
   return text
-end
-
--- reading a key of another kind is an error, before the first write; of what is written unread, this has to say it
-local function is(kind, key)
-  local found = call('TYPE', key)['ok']
-  return found == kind or found == 'none'
 end
 
 ---- positions
@@ -165,82 +134,6 @@ while at <= #ARGV[8] do
   entries[#entries + 1] = entry
 end
 
-local function known_session(value)
-  local state = {false, false, false, false, content = false, ids = ''}
-  if not value then return state end
-  local mask, here = string.byte(value), 2
-  for slot = 1, 4 do
-    if mask % 2 == 1 then
-      state[slot] = string.sub(value, here, here + REGISTER_BYTES - 1)
-      here = here + REGISTER_BYTES
-    end
-    mask = math.floor(mask / 2)
-  end
-  if mask == 1 then
-    state.content = string.sub(value, here, here + 15)
-    here = here + 16
-  end
-  state.ids = string.sub(value, here)
-  return state
-end
-
-local function is_known(id, ids)
-  local here = string.find(ids, id, 1, true)
-  while here and here % 8 ~= 1 do here = string.find(ids, id, here + 1, true) end
-  return here ~= nil
-end
-
-local function packed_session(state)
-  local mask, bit = 0, 1
-  for slot = 1, 4 do
-    if state[slot] then mask = mask + bit end
-    bit = bit * 2
-  end
-  if state.content then mask = mask + 16 end
-  return string.char(mask) .. (state[1] or '') .. (state[2] or '') .. (state[3] or '') .. (state[4] or '')
-    .. (state.content or '') .. state.ids
-end
-
--- whether register a is newer than b; as tuples compare in sign.py
-local function is_newer(a, b)
-  if a == b then return false end
-  local a_order, b_order = unpacked('<d', a), unpacked('<d', b)
-  if a_order ~= b_order then return a_order > b_order end
-  local _, a_rank, a_base, a_content, a_time = unpacked(REGISTER, a)
-  local _, b_rank, b_base, b_content, b_time = unpacked(REGISTER, b)
-  if a_rank ~= b_rank then return a_rank > b_rank end
-  if a_content ~= b_content then return a_content > b_content end
-  if a_base ~= b_base then return a_base < b_base end
-  return a_time > b_time
-end
-
--- of the registers by sequence and by time the later in time: rank, base_us, content, time_us, sequence; or nothing
-local function newest(by_sequence, by_time)
-  if not by_sequence and not by_time then return end
-  local sequence, rank, base_us, content, time_us
-  if by_sequence then sequence, rank, base_us, content, time_us = unpacked(REGISTER, by_sequence) end
-  if by_time then
-    local _, rank_by_time, base_by_time, content_by_time, time = unpacked(REGISTER, by_time)
-    if not by_sequence or time > time_us then return rank_by_time, base_by_time, content_by_time, time end
-  end
-  return rank, base_us, content, time_us, sequence
-end
-
--- the content that a session watches and until when, or nothing
-local function seat(session)
-  local rank, base_us, content, time_us, sequence = newest(session[2], session[4])
-  if not rank then return end
-  local state, state_base_us, state_content, state_time_us, state_sequence = newest(session[1], session[3])
-  if not state or state == PLAY then return content, base_us + lease_us end
-  if state_content ~= content then -- it moved: only what came last says where to
-    local is_later = time_us > state_time_us
-    if sequence and state_sequence then is_later = sequence > state_sequence end
-    if is_later then return content, base_us + lease_us end
-  elseif state == PAUSE then
-    return content, state_base_us + lease_us -- it watched until then; what came behind the pause proves nothing
-  end
-end
-
 local keys, values, seats, unseats, contents = {}, {}, {}, {}, {} -- contents: content → end of the last new lease
 local function put(list, content, ...)
   local entries = list[content]
@@ -275,7 +168,7 @@ for i, value in ipairs(fetched(session_keys, 'MGET')) do
     end
   end
   if is_moved then
-    local content, until_us = seat(state)
+    local content, until_us = seat(state, lease_us)
     if content and until_us <= now_us then content = nil end
     if state.content and state.content ~= content then
       put(unseats, state.content, session)
@@ -296,9 +189,17 @@ for content in pairs(contents) do
   touched[#touched + 1] = content
 end
 local ends = fetched(names, 'ZMSCORE', KEYS[4])
+local now_s, samples_key, samples = string.format('%.6f', now_us / 1000000), tag .. 'samples', {}
+if #names > 0 and call('HLEN', samples_key) > 0 then samples = fetched(names, 'HMGET', samples_key) end
 for i, name in ipairs(names) do
   local key = tag .. 'viewers:' .. name
-  if not ends[i] and not is('zset', key) then return {-1, key .. ' is no sorted set'} end
+  if samples[i] then
+    local sample, foreign = sample_of(key, samples[i], now_s, exact_max)
+    if not sample then return {-1, foreign .. ' is no sorted set'} end
+    samples[i] = sample
+  elseif not ends[i] and not is('zset', key) then
+    return {-1, key .. ' is no sorted set'}
+  end
 end
 
 ---- from here on nothing can fail
@@ -312,18 +213,38 @@ for hour, sum in pairs(sums) do
   call('EXPIRE', key, math.ceil((hour + 1 + VIEWS_KEPT_HOURS + 1) * 3600 - now_us / 1000000), 'NX')
 end
 for i, key in ipairs(keys) do call('SET', key, values[i], 'PX', ARGV[4]) end
-local now_s, renewed = string.format('%.6f', now_us / 1000000), {}
+local kept_ms, renewed = math.ceil(lease_us / 1000) + 2000, {}
+local over, records = {}, {} -- {content, …}; {content, record, …}
 for i, content in ipairs(touched) do
-  local key, until_us = tag .. 'viewers:' .. names[i], contents[content]
-  if unseats[content] then in_parts(unseats[content], 'ZREM', key) end
-  if seats[content] then in_parts(seats[content], 'ZADD', key) end
+  local key, name, until_us = tag .. 'viewers:' .. names[i], names[i], contents[content]
+  local leaving, seated, sample = unseats[content] or {}, seats[content] or {}, samples[i]
   -- the end of its last lease has moved by a second: time to trim; the key outlives what is added until the next time
-  if until_us > 0 and (not ends[i] or until_us / 1000000 > tonumber(ends[i]) + 1) then
-    call('ZREMRANGEBYSCORE', key, '-inf', now_s)
-    call('PEXPIRE', key, math.ceil(lease_us / 1000) + 2000)
+  local is_due = until_us > 0 and (not ends[i] or until_us / 1000000 > tonumber(ends[i]) + 1)
+  if is_due then
     renewed[#renewed + 1] = string.format('%.6f', until_us / 1000000)
-    renewed[#renewed + 1] = names[i]
+    renewed[#renewed + 1] = name
   end
+  if sample and not sample.is_over then
+    records[#records + 1] = name
+    records[#records + 1] = seat_sampled(sample, leaving, seated, now_s, kept_ms)
+  else
+    if sample then over[#over + 1] = name end
+    in_parts(leaving, 'ZREM', key)
+    in_parts(seated, 'ZADD', key)
+    if is_due then
+      call('ZREMRANGEBYSCORE', key, '-inf', now_s)
+      call('PEXPIRE', key, kept_ms)
+    end
+    if (is_due or #seated >= 2 * MANY) and call('ZCARD', key) > exact_max then
+      records[#records + 1] = name
+      records[#records + 1] = record_of(0, 1, ARGV[1]) -- the next call says which level is right
+    end
+  end
+end
+in_parts(over, 'HDEL', samples_key)
+if #records > 0 then
+  in_parts(records, 'HSET', samples_key)
+  call('PEXPIRE', samples_key, memory_ms) -- it outlives every set
 end
 if #renewed > 0 then
   in_parts(renewed, 'ZADD', KEYS[4], 'GT')

@@ -21,7 +21,9 @@ from storage.sink import SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Sli
 
 log: Any = structlog.get_logger()
 
-APPLY: Final = Path(__file__).with_name("apply.lua").read_bytes()
+APPLY: Final = b"".join(
+    Path(__file__).with_name(name).read_bytes() for name in ("command.lua", "session.lua", "sample.lua", "apply.lua")
+)
 APPLY_SHA1: Final = sha1(APPLY, usedforsecurity=False).hexdigest()
 KEYS: Final = (key.REGISTRATION, key.POSITIONS, key.TOTALS, key.LIVE)
 
@@ -100,6 +102,7 @@ class Counters:
         self._lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
         self._memory_us = MEMORY_LEASES * self._lease_us
         self._view_memory_s = settings.view_memory_s
+        self._viewers_exact_max = settings.viewers_exact_max
         self._client: Any | None = None
         self._registration = b""
 
@@ -163,6 +166,7 @@ class Counters:
         arguments = (
             *(self._registration, now_us, self._lease_us, self._memory_us // 1_000, self._view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
+            self._viewers_exact_max,
         )
         started_s = self._clock.monotonic_s()
         answer = await apply(client, KEYS, arguments)

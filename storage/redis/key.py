@@ -1,7 +1,7 @@
 """What is kept in Redis, under which key. Pure; these functions and this text are its specification.
 
 All keys share the hash tag `{ingest}`: they live in one slot of a cluster, where one script may touch them all. It
-derives the names of views, sessions and viewers from the tag of the keys it is given.
+derives the names of views, sessions, viewers and samples from the tag of the keys it is given.
 
     {ingest}:registration        string   random, set when the counters are initialised or rebuilt; missing: lost, or
                                           never were. One of a rebuild has its generation behind a colon (8 hex digits)
@@ -15,13 +15,23 @@ derives the names of views, sessions and viewers from the tag of the keys it is 
                                           {ingest}:view:<generation>:<32 bytes>
     {ingest}:viewers:<content>   zset     session (16 bytes), scored by the end of its lease (epoch s);
                                           content: uuid text; gone soon after the last lease
+    {ingest}:viewers:<content>:<level>  zset  the same, of sessions in a sample of that level (1 to 24): of each the
+                                          last `level` bits of its hash are zero, and it stands for 2^level
+    {ingest}:samples             hash     content (uuid text) → its sample: level u8, bits u32 of the levels that have a
+                                          set (0: the one without a level), seed of the hash (the rest; sample.lua).
+                                          Only of contents with more viewers than viewers_exact_max; gone 4 leases after
+                                          the last of them had a sign
     {ingest}:live                zset     content (uuid text), scored by the end of its last lease (epoch s) or later
     {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
 
 A session's string: mask u8 (1 state by sequence · 2 sign of life by sequence · 4 state by time · 8 sign of life by time
-· 16 is in a set of viewers), for each of the first four bits a register of 41 bytes (`sign.REGISTER`), for the fifth
-the content (16 bytes) of that set, then event ids (their last 8 bytes each, the latest 32) of signs without a sequence.
+· 16 is a viewer), for each of the first four bits a register of 41 bytes (`sign.REGISTER`), for the fifth the content
+(16 bytes) that it watches, then event ids (their last 8 bytes each, the latest 32) of signs without a sequence.
 Little-endian.
+
+Who watches a content: the members of its sets whose leases have not run out, 2^level for each. Those sets are bounded
+whatever a content's size; the strings of sessions are not (tests/contract/test_viewers_memory.py says what each costs),
+since only they tell an old sign from a new one, of a session in a sample or not.
 
 While a rebuild is under way, what it counts is beside all this, and at its end takes its place at once (switch.lua):
 
@@ -40,6 +50,7 @@ REGISTRATION = TAG + "registration"
 POSITIONS = TAG + "positions"
 TOTALS = TAG + "totals"
 LIVE = TAG + "live"
+SAMPLES = TAG + "samples"
 VIEW = TAG.encode() + b"view:"
 VIEWERS = TAG.encode() + b"viewers:"
 REBUILD_REGISTRATION = TAG + "rebuild:registration"
@@ -98,9 +109,9 @@ def session(session: UUID) -> bytes:
     return f"{TAG}session:".encode() + session.bytes
 
 
-def viewers(content: UUID) -> str:
-    """The sessions that watch a content, by the end of their leases."""
-    return f"{TAG}viewers:{content}"
+def viewers(content: UUID, level: int = 0) -> str:
+    """The sessions that watch a content, by the end of their leases; of a sample those of one level."""
+    return f"{TAG}viewers:{content}:{level}" if level else f"{TAG}viewers:{content}"
 
 
 def hour_of(time_us: int) -> int:

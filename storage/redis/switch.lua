@@ -33,8 +33,10 @@ for hour = tonumber(ARGV[5]), tonumber(ARGV[6]) do
   call('UNLINK', to)
   if call('EXISTS', from) == 1 then call('RENAME', from, to) end
 end
-local kind = call('TYPE', KEYS[4])['ok']
-if kind ~= 'zset' and kind ~= 'none' then call('UNLINK', KEYS[4]) end
+for key, ours in pairs({[KEYS[4]] = 'zset', [tag .. 'samples'] = 'hash'}) do
+  local kind = call('TYPE', key)['ok']
+  if kind ~= ours and kind ~= 'none' then call('UNLINK', key) end
+end
 call('UNLINK', KEYS[1])
 call('RENAME', KEYS[5], KEYS[1])
 call('PERSIST', KEYS[1])

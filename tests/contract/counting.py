@@ -1,6 +1,8 @@
 """A sink `redis` on a real Valkey, driven write by write, and what Redis then holds."""
 
 import asyncio
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,14 +13,19 @@ from live import viewers, views
 from storage.redis import key
 from storage.redis.connection import connect
 from storage.redis.counters import Counters
-from tests.signs import Sign, StoppedClock, a_slice, frames
+from storage.sink import Slice
+from tests.signs import Sign, StoppedClock, a_slice, content_of, frames
+
+LEVELS = 25
 
 
 class Bench:
     """A sink on an empty Valkey, with a clock that stands at NOW."""
 
-    def __init__(self, url: str, data_dir: Path) -> None:
+    def __init__(self, url: str, data_dir: Path, settings: RedisSettings | None = None) -> None:
         self.url = url
+        self.settings = settings or RedisSettings()
+        self.chance: Callable[[int], bytes] = os.urandom
         self.data_dir = data_dir
         self.clock = StoppedClock()
         self.loop = asyncio.Runner()
@@ -27,14 +34,20 @@ class Bench:
         self.position = 0
 
     def another(self) -> Counters:
-        return Counters(self.url, RedisSettings(), self.data_dir, FileDisk(), self.clock)
+        return Counters(self.url, self.settings, self.data_dir, FileDisk(), self.clock, chance=self._random)
+
+    def _random(self, size: int) -> bytes:
+        return self.chance(size)
 
     def open(self) -> dict[str, int]:
         return self.loop.run(self.sink.open())
 
     def write(self, *signs: Sign, size: int = 20) -> None:
         """Deliver the signs in one write."""
-        part = a_slice(frames(signs, self.position, size), self.position)
+        self.deliver(a_slice(frames(signs, self.position, size), self.position))
+
+    def deliver(self, part: Slice) -> None:
+        """Write what begins at the position."""
         self.loop.run(self.sink.write([part]))
         self.position = part.state.sequence
 
@@ -44,6 +57,18 @@ class Bench:
     def viewers(self) -> dict[Any, Any]:
         """Content → sessions with a lease now, read from the sorted sets themselves."""
         return self.loop.run(self._viewers())
+
+    def count(self, content: int = 1) -> int:
+        """Viewers of a content now, as everybody is told."""
+        return self.loop.run(viewers.now(self.client, content_of(content), self.clock.wall_us)).viewers
+
+    def kept(self, content: int = 1) -> dict[int, set[bytes]]:
+        """Level → the sessions of a content in its set, those whose lease is over included; none without."""
+        found = {
+            level: self.loop.run(self.client.zrange(key.viewers(content_of(content), level), 0, -1))
+            for level in range(LEVELS)
+        }
+        return {level: set(sessions) for level, sessions in found.items() if sessions}
 
     async def _viewers(self) -> dict[Any, Any]:
         result = {}

@@ -187,7 +187,10 @@ def test_a_full_redis_is_waited_for_and_nothing_is_half_done(bench: Bench) -> No
 
 @pytest.mark.parametrize(
     "name",
-    [key.viewers(content_of(2)), key.views(NOW // HOUR), key.LIVE, key.TOTALS, key.POSITIONS, key.REGISTRATION],
+    [
+        *(key.viewers(content_of(2)), key.views(NOW // HOUR), key.LIVE),
+        *(key.SAMPLES, key.TOTALS, key.POSITIONS, key.REGISTRATION),
+    ],
 )
 def test_a_key_of_another_kind_is_found_before_the_first_write(bench: Bench, name: str) -> None:
     bench.loop.run(bench.client.delete(name))

@@ -11,8 +11,10 @@ EVERY_KEY = [
     key.POSITIONS,
     key.TOTALS,
     key.LIVE,
+    key.SAMPLES,
     key.views(498_716),
     key.viewers(CONTENT),
+    key.viewers(CONTENT, 3),
     key.view(SESSION, CONTENT).decode("latin-1"),
     key.session(SESSION).decode("latin-1"),
 ]
@@ -21,6 +23,7 @@ EVERY_KEY = [
 def test_names_are_the_ones_written_down():
     assert key.views(498_716) == "{ingest}:views:498716"
     assert key.viewers(CONTENT) == "{ingest}:viewers:c0ffee00-1111-4222-8333-444455556666"
+    assert key.viewers(CONTENT, 3) == key.viewers(CONTENT) + ":3"
     assert key.view(SESSION, CONTENT) == b"{ingest}:view:" + SESSION.bytes + CONTENT.bytes
     assert key.session(SESSION) == b"{ingest}:session:" + SESSION.bytes
 
