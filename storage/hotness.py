@@ -34,15 +34,16 @@ class HourlyViews:
         self._hours = {at: self._hours[at] for at in window if at in self._hours}
         wanted = [at for at in window if at not in self._hours or at >= hour - 1]
         entries = sum(len(self._hours.get(at, ())) for at in wanted)
+        turn = set(wanted)
         for _ in range(len(window)):
-            self._next = self._next % len(window) + 1
-            at = hour + 1 - self._next
-            entries += len(self._hours.get(at, ()))
-            if entries > ENTRIES_MAX:
-                break
-            if at not in wanted:
-                wanted.append(at)
-        return sorted(set(wanted))
+            at = hour - self._next % len(window)
+            if at not in turn:
+                entries += len(self._hours[at])
+                if entries > ENTRIES_MAX:
+                    break
+                turn.add(at)
+            self._next += 1
+        return sorted(turn)
 
     def take(self, read: Mapping[int, Mapping[str, int]]) -> None:
         """Hour → content → views, as Redis has them now."""
