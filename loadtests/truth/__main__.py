@@ -39,6 +39,7 @@ SESSIONS_MAX: Final = 1_000_000
 WATCHING_SHARE: Final = 0.2
 WATCHING_MAX: Final = 4_000  # posted within a part of a lease
 LEASE_S: Final = 25.0  # 2.5 heartbeats of ten seconds, as the gateway ships
+TOP: Final = 100  # contents that /v1/live names at most
 LIVE_EVERY_S: Final = 1.5
 SETTLE_S: Final = 300.0
 JOBS_S: Final = 180.0  # hotness is written every minute, and who waits for the catalogue is looked for every minute
@@ -106,9 +107,11 @@ class Truth:
             raise TimeoutError("nobody watched any more when it could be asked")
         for one in said:
             expected = viewers_at(found, one.as_of_us)
-            for content, viewers in one.contents.items():
-                self.verdict.number(of_content, f"{content} at {one.as_of_us}", viewers, expected.get(content, NOTHING))
-            if len(one.contents) != 1:
+            is_of_all = len(one.contents) != 1
+            for content in one.contents.keys() | (expected.keys() if is_of_all and len(one.contents) < TOP else ()):
+                bounds, viewers = expected.get(content, NOTHING), one.contents.get(content, 0)
+                self.verdict.number(of_content, f"{content} at {one.as_of_us}", viewers, bounds)
+            if is_of_all:
                 total = Bounds(sum(b.least for b in expected.values()), sum(b.most for b in expected.values()))
                 self.verdict.number(of_all, one.as_of_us, one.viewers, total)
 

@@ -218,10 +218,11 @@ local over, records = {}, {} -- {content, …}; {content, record, …}
 for i, content in ipairs(touched) do
   local key, name, until_us = tag .. 'viewers:' .. names[i], names[i], contents[content]
   local leaving, seated, sample = unseats[content] or {}, seats[content] or {}, samples[i]
-  -- the end of its last lease has moved by a second: time to trim; the key outlives what is added until the next time
-  local is_due = until_us > 0 and (not ends[i] or until_us / 1000000 > tonumber(ends[i]) + 1)
+  -- the end of its last lease has come to what was written: time to trim, and to write a second more than it is, so that
+  -- until the next time no lease ends behind that; the key outlives what is added until then
+  local is_due = until_us > 0 and (not ends[i] or until_us / 1000000 > tonumber(ends[i]))
   if is_due then
-    renewed[#renewed + 1] = string.format('%.6f', until_us / 1000000)
+    renewed[#renewed + 1] = string.format('%.6f', until_us / 1000000 + 1)
     renewed[#renewed + 1] = name
   end
   if sample and not sample.is_over then

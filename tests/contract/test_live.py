@@ -51,6 +51,14 @@ def test_viewers_are_those_whose_lease_lasts_at_the_moment_asked_about(bench: Be
         assert everywhere == ({str(content_of(1)): expected} if expected else {})
 
 
+def test_a_content_is_named_until_its_very_last_lease_has_run_out(bench: Bench) -> None:
+    """Also when that lease came a moment behind the one before."""
+    bench.write(a_sign(ago=SECOND // 2))
+    bench.write(a_sign(session=2, ago=0))
+    for before_us, expected in ((SECOND // 4, {str(content_of(1)): 1}), (0, {})):
+        assert bench.loop.run(viewers.everywhere(bench.client, NOW + LEASE - before_us)).viewers == expected
+
+
 def test_every_content_with_viewers_is_named_and_no_other(bench: Bench) -> None:
     bench.write(*(a_sign(session=session, content=session % 7) for session in range(50)))
     bench.write(*(a_sign("stop", ago=0, session=session, content=3) for session in range(50) if session % 7 == 3))
