@@ -4,6 +4,7 @@
     promtool                    unpacked from Debian's package `prometheus`, which is not installed
     golang-migrate's CLI        built with a Go that is found, or with the one that a pinned wheel carries
     valgrind                    by apt, as root
+    Chromium                    by apt, as root, with one font to set the page in
 
 Tools go to .cache/bin of the checkout and are made once. What cannot be had is said in one line each; its tests are
 skipped with that reason, or, with CI=true, fail. Run as `python -m tests.needs`.
@@ -171,12 +172,21 @@ def wheel_go() -> Path:
     return GO_WHEEL / "go" / "bin" / "go"
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def browser() -> str | None:
+    """The Chromium of this machine; None when it has none."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 Need = tuple[str, Callable[[], bool], Callable[[], None]]  # what people call it, whether it is there, what fetches it
 NEEDS: list[Need] = [
     ("PostgreSQL 15 with PostGIS", has_postgres, install_postgres),
     ("promtool", PROMTOOL.is_file, unpack_promtool),
     (f"golang-migrate {MIGRATE_VERSION}", MIGRATE.is_file, build_migrate),
     ("valgrind", has_valgrind, partial(install, "valgrind")),
+    ("Chromium", lambda: browser() is not None, partial(install, "chromium", "fonts-inter")),
 ]
 
 

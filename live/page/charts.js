@@ -3,6 +3,7 @@
 import { timeOfDay } from "./text.js";
 
 const WINDOW_S = 300;
+const WINDOW_MIN_S = 60; // of a page just opened: its line need not begin in a corner
 const HEIGHT_PX = 190;
 const TOLD_EVERY_S = 5;
 
@@ -115,11 +116,11 @@ export class Chart {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
       scales: {
-        x: { time: true, range: (_, least, most) => [(most ?? 0) - WINDOW_S, most ?? 0] },
+        x: { time: true, range: (_, least, most) => [Math.min(least ?? 0, (most ?? 0) - WINDOW_MIN_S), most ?? 0] },
         y: { range: (_, least, most) => [0, Math.max(1, most ?? 1) * 1.1] },
       },
       axes: [
-        { ...axis, grid: { show: false }, size: 30, space: 70, values: (_, times) => times.map((time) => timeOfDay(time).slice(0, 5)), incrs: [60, 120, 300] },
+        { ...axis, grid: { show: false }, size: 30, space: 90, values: (_, times) => times.map(timeOfDay), incrs: [15, 30, 60, 120, 300] },
         { ...axis, size: 54, space: 36, values: (_, values) => values.map((value) => (Number.isInteger(value) ? this.text(value) : "")) },
       ],
       series: [{}, ...lines],

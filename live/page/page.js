@@ -9,6 +9,7 @@ import { UNKNOWN, rate, size, timeOfDay, wait, whole } from "./text.js";
 const TOP = 10;
 const EDGES_EVERY_MS = 5_000;
 const TIERS_EVERY_MS = 10_000;
+const UNSCORED_MS = 60_000; // scores are made once a minute
 const SILENT_S = 15; // a reader that has not told of itself for so long is not running
 const STORE = "postgres";
 
@@ -42,18 +43,20 @@ function showState() {
 
 // ── who watches ───────────────────────────────────────────────────────────────────────────────────────────────────
 const viewers = new Chart(place("chart-viewers"), ["viewers"], whole);
-const tiers = new Map();
+const tiers = new Map(); // content → its tier; null: none is known
+const unscoredSince = new Map(); // content → when the gateway said that it has no score
 
 function showLive(live, id) {
   Object.assign(now, { live, liveWhy: "" });
   now.connected.live = true;
   document.body.dataset.live = id;
   place("viewers").textContent = whole(live.viewers);
-  note("viewers-note", "sessions that play, by their last sign of life");
+  note("viewers-note", "sessions playing, of all contents");
   place("as-of").textContent = timeOfDay(seconds(live.as_of));
   showContents(place("contents"), live.contents, tiers);
   note("contents-note", live.contents.length ? "" : "Nobody watches.");
   viewers.add(seconds(live.as_of), [live.viewers]);
+  if (live.contents.some((content) => !tiers.has(content.content_id))) tiersNow();
   showState();
 }
 
@@ -114,18 +117,26 @@ function showNoGateway(error) {
 
 // ── what is asked for ─────────────────────────────────────────────────────────────────────────────────────────────
 async function askTiers() {
-  const contents = now.live?.contents ?? [];
+  const wanted = (now.live?.contents ?? []).map((content) => content.content_id);
   for (const before of tiers.keys()) {
-    if (!contents.some((content) => content.content_id === before)) tiers.delete(before);
+    if (!wanted.includes(before)) {
+      tiers.delete(before);
+      unscoredSince.delete(before);
+    }
   }
-  for (const content of contents) {
+  for (const content of wanted) {
+    if (performance.now() - (unscoredSince.get(content) ?? -Infinity) < UNSCORED_MS) continue;
     try {
-      const found = await ask("/v1/hotness/{content_id}", `v1/hotness/${content.content_id}`);
-      tiers.set(content.content_id, found.replication_tier);
+      const found = await ask("/v1/hotness/{content_id}", `v1/hotness/${content}`);
+      tiers.set(content, found.replication_tier);
+      unscoredSince.delete(content);
     } catch (error) {
-      tiers.delete(content.content_id);
-      if (error.code === "unknown_content") continue;
-      tiers.clear();
+      tiers.set(content, null);
+      if (error.code === "unknown_content") {
+        unscoredSince.set(content, performance.now());
+        continue;
+      }
+      for (const other of wanted) tiers.set(other, null);
       note("tiers-note", `Tiers: ${error.message}`);
       return;
     }
@@ -157,6 +168,7 @@ function lost(which, chart) {
   showState();
 }
 
+const tiersNow = repeat(askTiers, TIERS_EVERY_MS);
 listen(`v1/live/stream?top=${TOP}`, "live", {
   told: showLive,
   unavailable: showNoViewers,
@@ -167,5 +179,4 @@ listen("v1/gateway/stream", "gateway", {
   unavailable: showNoGateway,
   lost: () => lost("gateway", events),
 });
-repeat(askTiers, TIERS_EVERY_MS);
 place("window").addEventListener("change", repeat(askEdges, EDGES_EVERY_MS));

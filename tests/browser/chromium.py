@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+from tests import needs
+
 FLAGS: Final = (
     "--headless=new",
     "--no-sandbox",  # tests may run as root, and open nothing but a gateway of theirs
@@ -46,11 +47,6 @@ EXEC: Final = (
 KEYS: Final = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
 
 
-def found() -> str | None:
-    """The browser of this machine; None when it has none."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
 class BrowserFailed(Exception):
     """The browser does not answer, or refuses; the text says what was asked."""
 
@@ -59,7 +55,7 @@ class Chromium:
     """`with Chromium() as browser:` a browser with a profile of its own, gone behind the block."""
 
     def __init__(self) -> None:
-        path = found()
+        path = needs.browser()
         assert path is not None, "there is no Chromium"
         self._profile = tempfile.mkdtemp(prefix="streamverse-browser-")
         reads, self._out = os.pipe()

@@ -72,6 +72,15 @@ class StandIn:
     async def close(self) -> None:
         """Nothing is open."""
 
+    def drop(self) -> None:
+        """Cut every connection."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        for connection in self._runner.server.connections if self._runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+
     async def _serve(self) -> None:
         self._down = asyncio.Event()
         live: Any = self
@@ -83,7 +92,7 @@ class StandIn:
             application.on_shutdown.append(api.end_streams)
         application.add_routes(Page().routes())
         application.add_routes([web.get("/openapi.json", self._described), web.get("/{path:.*}", self._answer)])
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+        self._runner = runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
