@@ -28,7 +28,9 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.catalogue import Catalogue
 from live.source import Source
+from live.streams_api import StreamsApi
 from storage import reader_status
 from storage.dead_letter.census import Census
 from storage.reader_status import ReaderStatus
@@ -56,14 +58,14 @@ class Admin:
     def application(self) -> web.Application:
         """Every route; what it needs of the event loop ends with it."""
         supervisor = self._supervisor
-        live = LiveApi(
-            Source(
-                lambda: supervisor.stores.redis_url,
-                lambda: reader_status.read(self._data.root, "redis"),
-                lambda: supervisor.settings.redis,
-                SystemClock(),
-            )
+        source = Source(
+            lambda: supervisor.stores.redis_url,
+            lambda: reader_status.read(self._data.root, "redis"),
+            lambda: supervisor.settings.redis,
+            SystemClock(),
         )
+        live = LiveApi(source)
+        streams = StreamsApi(source, Catalogue(lambda: supervisor.stores.postgres_url, SystemClock()))
         application = web.Application(middlewares=[_errors])
         application.add_routes(
             [
@@ -73,10 +75,12 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
+                *streams.routes(),
             ]
         )
         application.on_shutdown.append(live.end_streams)
         application.on_cleanup.append(live.close)
+        application.on_cleanup.append(streams.close)
         return application
 
     async def serve(self, sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """Of the functions below; a core that was built for another one is not used."""
 
 

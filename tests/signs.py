@@ -38,6 +38,7 @@ class Sign:
     sent_us: int | None = None
     test: bool = False
     event: int = 0
+    profile: int | None = None
 
 
 def a_sign(kind: str = "play", ago: int = SECOND, **changes: object) -> Sign:
@@ -54,6 +55,10 @@ def content_of(number: int) -> UUID:
     return UUID(int=0xC0FF0000_0000_4000_8000_000000000000 + number)
 
 
+def profile_of(number: int) -> UUID:
+    return UUID(int=0x9F0F1100_0000_4000_8000_000000000000 + number)
+
+
 def row(sign: Sign) -> bytes:
     """The sign as its tuple."""
     return encode(
@@ -68,6 +73,7 @@ def row(sign: Sign) -> bytes:
             sent_at_us=sign.sent_us,
             sequence=sign.sequence,
             position_s=7,
+            profile_id=None if sign.profile is None else profile_of(sign.profile),
             device_type="tv",
         )
     )

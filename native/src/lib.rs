@@ -264,7 +264,7 @@ impl Generations {
 
 #[pymodule]
 fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("INTERFACE", 3)?;
+    module.add("INTERFACE", 4)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
     module.add_class::<door::Door>()?;

@@ -82,3 +82,10 @@ SELECT event.event_id, event.content_id, event.session_id, coalesce(repair.raw_o
   FROM {table} AS event
   LEFT JOIN clock_repairs AS repair ON repair.event_id = event.event_id AND repair.occurred_at = event.occurred_at
  WHERE event.received_at >= $1 AND NOT event.test AND {which};
+
+-- account: a user's plan, how many streams it allows at once, and the profiles; nothing where there is no such user
+SELECT account.subscription_tier AS plan, plan.max_streams AS streams_max,
+       ARRAY(SELECT profile.id FROM profiles AS profile WHERE profile.user_id = account.id ORDER BY profile.slot) AS profiles
+  FROM users AS account
+  LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
+ WHERE account.id = $1;
