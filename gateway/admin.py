@@ -31,11 +31,13 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.catalogue import Catalogue
 from live.hotness import Hotness
 from live.hotness_api import HotnessApi
 from live.page.serving import Page
 from live.quality_api import QualityApi
 from live.source import Source
+from live.streams_api import StreamsApi
 from storage import reader_status
 from storage.dead_letter.census import Census
 from storage.reader_status import ReaderStatus
@@ -67,14 +69,14 @@ class Admin:
     def application(self) -> web.Application:
         """Every route; what it needs of the event loop ends with it."""
         supervisor = self._supervisor
-        live = LiveApi(
-            Source(
-                lambda: supervisor.stores.redis_url,
-                lambda: reader_status.read(self._data.root, "redis"),
-                lambda: supervisor.settings.redis,
-                SystemClock(),
-            )
+        source = Source(
+            lambda: supervisor.stores.redis_url,
+            lambda: reader_status.read(self._data.root, "redis"),
+            lambda: supervisor.settings.redis,
+            SystemClock(),
         )
+        live = LiveApi(source)
+        streams = StreamsApi(source, Catalogue(lambda: supervisor.stores.postgres_url, SystemClock()))
         hotness = HotnessApi(Hotness(lambda: supervisor.stores.postgres_url))
         quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         flow = FlowApi(FlowSource(self._reading, SystemClock()))
@@ -88,13 +90,14 @@ class Admin:
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
                 *hotness.routes(),
+                *streams.routes(),
                 *quality.routes(),
                 *flow.routes(),
                 *Page().routes(),
             ]
         )
         application.on_shutdown.extend((live.end_streams, flow.end_streams))
-        application.on_cleanup.extend((live.close, flow.close, hotness.close))
+        application.on_cleanup.extend((live.close, flow.close, hotness.close, streams.close))
         return application
 
     async def serve(self, sock: socket.socket) -> None:

@@ -21,7 +21,12 @@ from live.stream import Stream
 
 TOP_DEFAULT: Final = 20
 TOP: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
-WAIT_S: Final = {"counters_unavailable": 1.0, "rebuild_needed": 15.0, "too_many_subscribers": 5.0}
+WAIT_S: Final = {
+    "counters_unavailable": 1.0,
+    "catalogue_unavailable": 1.0,
+    "rebuild_needed": 15.0,
+    "too_many_subscribers": 5.0,
+}
 """Until it is worth another try."""
 
 
@@ -56,7 +61,7 @@ class LiveApi:
         try:
             found = await self._source.viewers(content_id)
         except Unavailable as unavailable:
-            return answered(_later(unavailable.code, unavailable.message))
+            return answered(later(unavailable.code, unavailable.message))
         told = {"content_id": str(content_id), "viewers": found.viewers, "as_of": time_text(found.as_of_us)}
         return answered(Answer(200, orjson.dumps(told)))
 
@@ -66,14 +71,14 @@ class LiveApi:
         try:
             sample = await self._source.sample()
         except Unavailable as unavailable:
-            return answered(_later(unavailable.code, unavailable.message))
+            return answered(later(unavailable.code, unavailable.message))
         return answered(Answer(200, sample.body(top)))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if (top := top_of(request.query.getall("top", []))) is None:
             return answered(NO_TOP)
         if self._stream.is_full:
-            return answered(_later("too_many_subscribers", "No more streams are served; /v1/live says the same."))
+            return answered(later("too_many_subscribers", "No more streams are served; /v1/live says the same."))
         return await self._stream.serve(request, top)
 
 
@@ -90,11 +95,12 @@ def top_of(given: list[str]) -> int | None:
 NO_TOP: Final = refusal(400, OUT_OF_RANGE, f"top is not one whole number from 1 to {TOP_MAX}.")
 
 
-def _later(code: str, message: str) -> Answer:
+def later(code: str, message: str) -> Answer:
+    """A 503 by one of WAIT_S's codes."""
     return try_again(503, code, message, WAIT_S[code], random.random())
 
 
 def answered(answer: Answer) -> web.Response:
-    """An answer of the admin port."""
+    """As aiohttp sends it, and nobody keeps it."""
     headers = {"Cache-Control": "no-store", **dict(answer.headers)}
     return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")

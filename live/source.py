@@ -6,7 +6,7 @@ is lost, or so far behind that a viewer's next heartbeat would come too late, th
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
@@ -15,7 +15,7 @@ import orjson
 
 from config.settings import RedisSettings
 from ingest.clock import Clock
-from live import viewers
+from live import streams, viewers
 from storage.reader_status import ReaderStatus
 from storage.redis.connection import connect
 from storage.sink import StoreError
@@ -39,7 +39,7 @@ class Unavailable(Exception):
     """There is no right number to give now."""
 
     def __init__(self, code: str, message: str) -> None:
-        """`code`: counters_unavailable, which passes, or rebuild_needed."""
+        """`code`: counters_unavailable or catalogue_unavailable, which pass, or rebuild_needed."""
         super().__init__(message)
         self.code = code
         self.message = message
@@ -71,6 +71,13 @@ class Viewers(NamedTuple):
 
     as_of_us: int
     viewers: int
+
+
+class Watching(NamedTuple):
+    """What some profiles watch."""
+
+    as_of_us: int
+    streams: list[streams.Stream]
 
 
 def doubt(status: ReaderStatus | None, now_us: int, behind_max_s: float) -> Unavailable | None:
@@ -128,6 +135,17 @@ class Source:
         async def ask(client: Any, now_us: int) -> tuple[Viewers, bytes]:
             found = await viewers.now(client, content_id, now_us)
             return Viewers(now_us, found.viewers), found.registration
+
+        return await self.read(ask)
+
+    async def streams(self, profiles: Sequence[UUID]) -> Watching:
+        """What these profiles watch now. Raises Unavailable."""
+
+        async def ask(client: Any, now_us: int) -> tuple[Watching, bytes]:
+            settings = self._settings()
+            lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
+            found = await streams.of(client, profiles, now_us, lease_us)
+            return Watching(now_us, found.streams), found.registration
 
         return await self.read(ask)
 

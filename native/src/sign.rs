@@ -12,10 +12,13 @@ const BY_SEQUENCE: usize = 0;
 const BY_TIME: usize = 2;
 const ALIVE: usize = 1;
 const SINGLE: u8 = 16;
+const PROFILE: u8 = 32;
+const COLUMN_COUNT: u8 = 24;
 const IDS_MAX: usize = 32;
 
 type Session = [u8; 16];
 type View = [u8; 32];
+type Profile = [u8; 16];
 
 /// Of two the greater is the newer, field by field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +44,16 @@ impl Slots {
         }
     }
 
-    fn pack(&self, session: &Session, flags: u8, ids: &[[u8; 8]], packed: &mut Vec<u8>) {
+    fn pack(
+        &self,
+        session: &Session,
+        flags: u8,
+        ids: &[[u8; 8]],
+        profile: &Option<Profile>,
+        packed: &mut Vec<u8>,
+    ) {
         let ids = &ids[ids.len().saturating_sub(IDS_MAX)..];
+        let flags = if profile.is_some() { flags | PROFILE } else { flags };
         let mask = (0..4).filter(|slot| self.0[*slot].is_some()).fold(flags, |mask, slot| mask | 1 << slot);
         packed.extend_from_slice(session);
         packed.extend_from_slice(&[mask, ids.len() as u8]);
@@ -53,8 +64,17 @@ impl Slots {
             packed.extend_from_slice(&register.content);
             packed.extend_from_slice(&(register.time_us as f64).to_le_bytes());
         }
+        packed.extend(profile.iter().flatten());
         packed.extend(ids.iter().flatten());
     }
+}
+
+/// What a session did in these signs.
+#[derive(Default)]
+struct Known {
+    slots: Slots,
+    ids: Vec<[u8; 8]>,
+    profile: Option<Profile>,
 }
 
 /// What `add_run` took: until which frame, and how many rows, signals, and tests of both.
@@ -72,8 +92,8 @@ pub struct Signs {
     view_at: HashMap<View, usize>,
     views: Vec<(View, i32)>,
     session_at: HashMap<Session, usize>,
-    sessions: Vec<(Session, Slots, Vec<[u8; 8]>)>,
-    single: Vec<(Session, [u8; 8], Register)>,
+    sessions: Vec<(Session, Known)>,
+    single: Vec<(Session, [u8; 8], Register, Option<Profile>)>,
 }
 
 impl Signs {
@@ -149,18 +169,21 @@ impl Signs {
         let base_before_us = base_us.checked_neg().ok_or(Damaged)?;
         let register = Register { order, rank, content, base_before_us, time_us };
         if event.sequence.is_none() && event.is_broken {
-            self.single.push((session, event.id_end(), register));
+            self.single.push((session, event.id_end(), register, profile(row[1], event.rest)?));
             return Ok(0);
         }
         if last.1 == usize::MAX || last.0 != session {
             *last = (session, self.session(&session));
         }
-        let (_, slots, ids) = &mut self.sessions[last.1];
+        let (_, known) = &mut self.sessions[last.1];
         if event.sequence.is_some() {
-            slots.place(BY_SEQUENCE, register);
+            known.slots.place(BY_SEQUENCE, register);
         } else {
-            slots.place(BY_TIME, register);
-            ids.push(event.id_end());
+            known.slots.place(BY_TIME, register);
+            known.ids.push(event.id_end());
+        }
+        if known.profile.is_none() {
+            known.profile = profile(row[1], event.rest)?;
         }
         Ok(0)
     }
@@ -179,7 +202,7 @@ impl Signs {
     fn session(&mut self, session: &Session) -> usize {
         let at = *self.session_at.entry(*session).or_insert(self.sessions.len());
         if at == self.sessions.len() {
-            self.sessions.push((*session, Slots::default(), Vec::new()));
+            self.sessions.push((*session, Known::default()));
         }
         at
     }
@@ -192,14 +215,27 @@ impl Signs {
             views.extend_from_slice(&hour.to_le_bytes());
         }
         let mut sessions = Vec::with_capacity(80 * (self.sessions.len() + self.single.len()));
-        for (session, slots, ids) in &self.sessions {
-            slots.pack(session, 0, ids, &mut sessions);
+        for (session, known) in &self.sessions {
+            known.slots.pack(session, 0, &known.ids, &known.profile, &mut sessions);
         }
-        for (session, event, register) in &self.single {
+        for (session, event, register, profile) in &self.single {
             let mut slots = Slots::default();
             slots.place(BY_TIME, *register);
-            slots.pack(session, SINGLE, &[*event], &mut sessions);
+            slots.pack(session, SINGLE, &[*event], profile, &mut sessions);
         }
         (views, sessions)
     }
+}
+
+/// Of what is behind `sequence` in a whole tuple: position, duration, profile_id.
+fn profile(columns: u8, mut fields: &[u8]) -> Result<Option<Profile>, Damaged> {
+    if columns != COLUMN_COUNT {
+        return Ok(None);
+    }
+    for _ in 0..2 {
+        let (length, rest) = fields.split_first_chunk::<4>().ok_or(Damaged)?;
+        fields = if length[0] == 0 { rest.get(4..).ok_or(Damaged)? } else { rest };
+    }
+    let (length, rest) = fields.split_first_chunk::<4>().ok_or(Damaged)?;
+    Ok(if length[0] == 0 { Some(*rest.first_chunk().ok_or(Damaged)?) } else { None })
 }

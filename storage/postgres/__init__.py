@@ -14,5 +14,6 @@
     connection.py    a connection that may be trusted with a transaction
     statement.py     queries.sql, by name
 
-The schema's side: migration.py, migrations/, partition.py, partition_keeper.py. The auditor's: audit.py.
+The schema's side: migration.py, migrations/, partition.py, partition_keeper.py. The auditor's: audit.py. The read
+side's: accounts.py.
 """

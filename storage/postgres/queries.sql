@@ -157,3 +157,10 @@ INSERT INTO ingest_registration (reader) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- forget_views: settled before $1, at most $2
 DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2));
+
+-- account: a user's plan, how many streams it allows at once, and the profiles; nothing where there is no such user
+SELECT account.subscription_tier AS plan, plan.max_streams AS streams_max,
+       ARRAY(SELECT profile.id FROM profiles AS profile WHERE profile.user_id = account.id ORDER BY profile.slot) AS profiles
+  FROM users AS account
+  LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
+ WHERE account.id = $1;

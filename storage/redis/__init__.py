@@ -2,6 +2,7 @@
 
     frames ─▶ sign.py  one entry a session of a batch ─▶ counters.py, the sink ─▶ apply.lua  positions and effects
               key.py   what is kept under which name     gap.py  what the spool can no longer tell     connection.py
+              entry.py  what the script is handed     sample.lua session.lua owner.lua  its parts, joined by script.py
     rows of the store ─▶ sign.py ─▶ rebuild.py, the same counts beside those in force ─▶ apply.lua · switch.lua
 
 Which event does what (DESIGN §3, §4; players.md §1.5: a heartbeat is not a viewer, only playing is):

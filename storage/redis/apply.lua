@@ -3,13 +3,13 @@
 -- KEYS  1 registration · 2 positions · 3 totals · 4 live; of a rebuild 1 and 3 are its own: it counts views with this
 --       script, beside those in force
 -- ARGV  1 registration as this reader opened it · 2 now_us · 3 lease_us · 4 memory_ms of a session · 5 memory_s of a view
---       6 positions · 7 views · 8 sessions (packed, sign.py) · 9 rows · 10 signals · 11 tests
+--       6 positions · 7 views · 8 sessions (packed, entry.py) · 9 rows · 10 signals · 11 tests
 --       12 viewers of a content up to which each is kept
 -- Answer: {1, views moved, sessions moved}; when nothing was done {0, why}: it is not where this reader left it,
 --         {-1, why}: there is a key that is not of our making, or {-2, why}: it was lost or rebuilt.
 --
 -- Everything is read and checked before the first write, since Redis takes no write of a script back. command.lua,
--- session.lua and sample.lua are in front of this text (counters.py).
+-- session.lua, sample.lua and owner.lua are in front of this text (counters.py).
 
 local HOUR_US, VIEWS_KEPT_HOURS = 3600 * 1000000, 31 * 24
 local MANY = 16 -- seated by one call; where they are fewer, it is soon enough to count the set once a second
@@ -121,7 +121,11 @@ while at <= #ARGV[8] do
     end
     mask = math.floor(mask / 2)
   end
-  entry.is_single = mask == 1
+  entry.is_single = mask % 2 == 1
+  if mask >= 2 then
+    entry.profile = string.sub(ARGV[8], at, at + 15)
+    at = at + 16
+  end
   entry.ids = string.sub(ARGV[8], at, at + 8 * ids - 1)
   at = at + 8 * ids
   local entries = sessions[session]
@@ -135,6 +139,7 @@ while at <= #ARGV[8] do
 end
 
 local keys, values, seats, unseats, contents = {}, {}, {}, {}, {} -- contents: content → end of the last new lease
+local streams = {} -- {profile, session, …}
 local function put(list, content, ...)
   local entries = list[content]
   if not entries then
@@ -147,7 +152,7 @@ end
 
 for i, value in ipairs(fetched(session_keys, 'MGET')) do
   local session = session_order[i]
-  local state, is_moved = known_session(value), false
+  local state, is_moved, profile = known_session(value), false, nil
   for _, entry in ipairs(sessions[session]) do
     local is_seen = false
     for here = 1, #entry.ids, 8 do
@@ -159,6 +164,7 @@ for i, value in ipairs(fetched(session_keys, 'MGET')) do
       end
     end
     if not (is_seen and entry.is_single) then
+      profile = entry.profile or profile
       for slot = 1, 4 do
         if entry[slot] and (not state[slot] or is_newer(entry[slot], state[slot])) then
           state[slot] = entry[slot]
@@ -178,10 +184,15 @@ for i, value in ipairs(fetched(session_keys, 'MGET')) do
       contents[content] = math.max(contents[content], until_us)
     end
     state.content = content or false
+    if content and (profile or state.owner) and owns(state, profile, now_us, memory_ms) then
+      streams[#streams + 1] = string.sub(state.owner, 1, 16)
+      streams[#streams + 1] = session
+    end
     keys[#keys + 1] = session_keys[i]
     values[#values + 1] = packed_session(state)
   end
 end
+local owners = owners_of(streams, tag)
 if not is('hash', KEYS[3]) then return {-1, KEYS[3] .. ' is no hash'} end
 local names, touched = {}, {}
 for content in pairs(contents) do
@@ -213,6 +224,7 @@ for hour, sum in pairs(sums) do
   call('EXPIRE', key, math.ceil((hour + 1 + VIEWS_KEPT_HOURS + 1) * 3600 - now_us / 1000000), 'NX')
 end
 for i, key in ipairs(keys) do call('SET', key, values[i], 'PX', ARGV[4]) end
+note_streams(owners, now_us, memory_ms)
 local kept_ms, renewed = math.ceil(lease_us / 1000) + 2000, {}
 local over, records = {}, {} -- {content, …}; {content, record, …}
 for i, content in ipairs(touched) do

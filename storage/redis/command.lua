@@ -2,7 +2,7 @@
 -- Commands as apply.lua gives them. The first line makes Redis refuse the script as a whole when it is out of memory, a
 -- replica, or cannot write to its disk.
 
-local unpacked, call = struct.unpack, redis.call
+local call = redis.call
 
 -- command(…, list), a thousand at a time
 local function in_parts(list, command, ...)

@@ -16,14 +16,13 @@ from storage import metrics
 from storage.redis import key
 from storage.redis.connection import connect, translated
 from storage.redis.gap import first_gap
+from storage.redis.script import joined
 from storage.redis.sign import Batch, UnknownSchema, batches
 from storage.sink import SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Slice
 
 log: Any = structlog.get_logger()
 
-APPLY: Final = b"".join(
-    Path(__file__).with_name(name).read_bytes() for name in ("command.lua", "session.lua", "sample.lua", "apply.lua")
-)
+APPLY: Final = joined("command", "session", "sample", "owner", "apply")
 APPLY_SHA1: Final = sha1(APPLY, usedforsecurity=False).hexdigest()
 KEYS: Final = (key.REGISTRATION, key.POSITIONS, key.TOTALS, key.LIVE)
 

@@ -1,7 +1,7 @@
 """What is kept in Redis, under which key. Pure; these functions and this text are its specification.
 
 All keys share the hash tag `{ingest}`: they live in one slot of a cluster, where one script may touch them all. It
-derives the names of views, sessions, viewers and samples from the tag of the keys it is given.
+derives the names of views, sessions, viewers, samples and streams from the tag of the keys it is given.
 
     {ingest}:registration        string   random, set when the counters are initialised or rebuilt; missing: lost, or
                                           never were. One of a rebuild has its generation behind a colon (8 hex digits)
@@ -23,11 +23,14 @@ derives the names of views, sessions, viewers and samples from the tag of the ke
                                           the last of them had a sign
     {ingest}:live                zset     content (uuid text), scored by the end of its last lease (epoch s) or later
     {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
+    {ingest}:streams:<16 bytes>  zset     of a profile: session (16 bytes), scored by when it was written (epoch s), the
+                                          latest 64, ended ones among them (owner.lua); gone 24 leases after that
 
 A session's string: mask u8 (1 state by sequence · 2 sign of life by sequence · 4 state by time · 8 sign of life by time
-· 16 is a viewer), for each of the first four bits a register of 41 bytes (`sign.REGISTER`), for the fifth the content
-(16 bytes) that it watches, then event ids (their last 8 bytes each, the latest 32) of signs without a sequence.
-Little-endian.
+· 16 is a viewer · 32 has a profile), for each of the first four bits a register of 41 bytes (`entry.REGISTER`), for the
+fifth the content (16 bytes) that it watches, for the sixth its owner: the profile (16 bytes), since when (f64, epoch
+us), when it was written into that profile's set (u32, epoch s); then event ids (their last 8 bytes each, the latest 32)
+of signs without a sequence. Little-endian.
 
 Who watches a content: the members of its sets whose leases have not run out, 2^level for each. Those sets are bounded
 whatever a content's size; the strings of sessions are not (tests/contract/test_viewers_memory.py says what each costs),
@@ -112,6 +115,11 @@ def session(session: UUID) -> bytes:
 def viewers(content: UUID, level: int = 0) -> str:
     """The sessions that watch a content, by the end of their leases; of a sample those of one level."""
     return f"{TAG}viewers:{content}:{level}" if level else f"{TAG}viewers:{content}"
+
+
+def streams(profile: UUID) -> bytes:
+    """The sessions that a profile had lately."""
+    return f"{TAG}streams:".encode() + profile.bytes
 
 
 def hour_of(time_us: int) -> int:

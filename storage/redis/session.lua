@@ -1,11 +1,13 @@
 -- What is remembered of a session (key.py), and what it says about where the session is.
 
+local unpacked = struct.unpack
 local IDS_MAX = 32
 local REGISTER, REGISTER_BYTES = '<dBdc16d', 41
+local OWNER, OWNER_BYTES = '<c16dI4', 28 -- profile · since_us · when it was last written into the profile's set (s)
 local PLAY, PAUSE = 1, 2
 
 local function known_session(value)
-  local state = {false, false, false, false, content = false, ids = ''}
+  local state = {false, false, false, false, content = false, owner = false, ids = ''}
   if not value then return state end
   local mask, here = string.byte(value), 2
   for slot = 1, 4 do
@@ -15,9 +17,13 @@ local function known_session(value)
     end
     mask = math.floor(mask / 2)
   end
-  if mask == 1 then
+  if mask % 2 == 1 then
     state.content = string.sub(value, here, here + 15)
     here = here + 16
+  end
+  if mask >= 2 then
+    state.owner = string.sub(value, here, here + OWNER_BYTES - 1)
+    here = here + OWNER_BYTES
   end
   state.ids = string.sub(value, here)
   return state
@@ -36,8 +42,9 @@ local function packed_session(state)
     bit = bit * 2
   end
   if state.content then mask = mask + 16 end
+  if state.owner then mask = mask + 32 end
   return string.char(mask) .. (state[1] or '') .. (state[2] or '') .. (state[3] or '') .. (state[4] or '')
-    .. (state.content or '') .. state.ids
+    .. (state.content or '') .. (state.owner or '') .. state.ids
 end
 
 -- whether register a is newer than b; as tuples compare in sign.py
@@ -80,3 +87,14 @@ local function seat(session, lease_us)
   end
 end
 
+-- when the earliest of what is known of a session was (us)
+local function earliest(session)
+  local since_us
+  for slot = 1, 4 do
+    if session[slot] then
+      local _, _, base_us = unpacked(REGISTER, session[slot])
+      if not since_us or base_us < since_us then since_us = base_us end
+    end
+  end
+  return since_us
+end

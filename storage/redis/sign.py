@@ -15,7 +15,8 @@ from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
 from ingest.core import RustCore
 from ingest.spool.frame import Frame
 from ingest.spool.run import Run
-from ingest.tuple import CLOCK_TOLERANCE_US, POSTGRES_EPOCH_US, corrected_us
+from ingest.tuple import CLOCK_TOLERANCE_US, COLUMN_COUNT, POSTGRES_EPOCH_US, corrected_us
+from storage.redis.entry import POSITION, SINGLE, VIEW, EventIds, Register, Slots, packed_session
 from storage.redis.key import HOUR_US
 from storage.sink import Slice
 
@@ -41,25 +42,8 @@ STATE: Final = 0
 """Slots of a session's registers: BY_… + STATE, or + ALIVE."""
 ALIVE: Final = 1
 
-VIEW: Final = Struct("<32si")
-"""Session and content · hour."""
-SESSION: Final = Struct("<16sBB")
-"""Session · which of the four slots follow, as bits, and SINGLE · how many event ids (last 8 bytes each) follow."""
-SINGLE: Final = 16
-"""One sign, which moves nothing when its event id is known."""
-REGISTER: Final = Struct("<dBd16sd")
-"""Order · rank · base_us · content · time_us."""
-POSITION: Final = Struct("<32sdd")
-"""Incarnation · position before · position behind."""
-
 ENTRIES_MAX: Final = 500
 """Views and sessions of one script call, one frame more at most: it holds Redis for 5 ms, the largest frame for 20."""
-
-Register = tuple[int, int, bytes, int, int]
-Slots = list[Register | None]
-EventIds = list[bytes]
-IDS_MAX: Final = 32
-"""Event ids remembered of a session."""
 
 
 class UnknownSchema(Exception):
@@ -111,8 +95,11 @@ class Gathering:
         self.sessions: dict[bytes, Slots] = {}
         self.ids: dict[bytes, EventIds] = {}
         """Session → ids of its signs without a sequence."""
-        self.single: list[tuple[bytes, int, bytes, Register]] = []
-        """Signs that must not be coalesced, as only Redis knows whether they were seen: session, rank, id, register."""
+        self.profiles: dict[bytes, bytes] = {}
+        """Session → the profile that it named first: another one is soon named again."""
+        self.single: list[tuple[bytes, int, bytes, Register, bytes]] = []
+        """Signs that must not be coalesced, as only Redis knows whether they were seen: session, rank, id, register,
+        profile (empty without)."""
         self.rows = self.signals = self.tests = self.frames = 0
         self._now_us = now_us
         self._oldest_us = now_us - memory_us
@@ -148,8 +135,9 @@ class Gathering:
 
     def take(self, rows: bytes, ends: Sequence[int]) -> None:
         """Take tuples in, one behind the other, each ending where `ends` says: any that begin with the columns up to
-        `sequence`, with at least PADDING_BYTES behind the last of these."""
-        views, sessions, now_us, oldest_us = self.views, self.sessions, self._now_us, self._oldest_us
+        `sequence`, with at least PADDING_BYTES behind the last of these; profiles are known of whole tuples alone."""
+        views, sessions, profiles = self.views, self.sessions, self.profiles
+        now_us, oldest_us = self._now_us, self._oldest_us
         begin = 0
         for end in ends:
             event, content, session, time_us, received_us, event_type, test, sent_length, sent_us, length, sequence = (
@@ -161,7 +149,7 @@ class Gathering:
             elif not -CLOCK_TOLERANCE_US <= received_us - sent_us <= CLOCK_TOLERANCE_US:
                 time_us = corrected_us(time_us, sent_us, received_us)
                 broken = True
-            begin = end
+            here, begin = begin, end
             if test:
                 self.tests += 1
                 continue
@@ -182,23 +170,25 @@ class Gathering:
             else:
                 slot, register = BY_TIME, (time_us, rank, content, -base_us, time_us)
                 if broken:
-                    self.single.append((session, rank, event, register))
+                    self.single.append((session, rank, event, register, _profile(rows, here)))
                     continue
                 self.ids.setdefault(session, []).append(event)
             slots = sessions.get(session)
             if slots is None:
                 slots = sessions[session] = [None, None, None, None]
             place(slots, slot, rank, register)
+            if session not in profiles and (profile := _profile(rows, here)):
+                profiles[session] = profile
 
     def _packed(self) -> tuple[bytes, bytes]:
         """Views and sessions."""
         parts = []
         for session, slots in self.sessions.items():
-            parts.append(_packed(session, slots, 0, self.ids.get(session, [])))
-        for session, rank, event, register in self.single:
+            parts.append(packed_session(session, slots, 0, self.ids.get(session, []), self.profiles.get(session, b"")))
+        for session, rank, event, register, profile in self.single:
             slots = [None, None, None, None]
             place(slots, BY_TIME, rank, register)
-            parts.append(_packed(session, slots, SINGLE, [event]))
+            parts.append(packed_session(session, slots, SINGLE, [event], profile))
         return b"".join([VIEW.pack(key, hour) for key, hour in self.views.items()]), b"".join(parts)
 
     def batch(self, positions: Sequence[tuple[str, int, int]]) -> Batch:
@@ -265,16 +255,16 @@ def place(slots: Slots, slot: int, rank: int, register: Register) -> None:
             slots[slot + ALIVE] = register
 
 
-def _packed(session: bytes, slots: Slots, mask: int, ids: EventIds) -> bytes:
-    parts = [b""]
-    for slot, register in enumerate(slots):
-        if register is not None:
-            order, rank, content, base_us, time_us = register
-            mask |= 1 << slot
-            parts.append(REGISTER.pack(order, rank, -base_us, content, time_us))
-    ids = ids[-IDS_MAX:]
-    parts[0] = SESSION.pack(session, mask, len(ids))
-    return b"".join(parts + ids)
+def _profile(rows: bytes, begin: int) -> bytes:
+    """The profile of the tuple that begins there, 16 bytes, or none; of a store's, which is no whole one, none."""
+    if rows[begin + 1] != COLUMN_COUNT:
+        return b""
+    at = begin + 95 + rows[begin + 89]
+    at += 4 if rows[at] else 12  # sent_at
+    at += 4 if rows[at] else 12  # sequence
+    at += 4 if rows[at] else 8  # position
+    at += 4 if rows[at] else 8  # duration
+    return b"" if rows[at] else rows[at + 4 : at + 20]
 
 
 def batches(slices: Sequence[Slice], now_us: int, memory_us: int) -> Iterator[Batch]:

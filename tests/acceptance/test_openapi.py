@@ -10,10 +10,11 @@ from typing import Final
 
 import pytest
 
-from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, stopped
+from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, sql, stopped
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
 ENDLESS: Final = ("/v1/live/stream", "/v1/gateway/stream")  # test_live_api.py and test_page.py listen to them
+USER: Final = "3f0c6a52-0b5e-4b39-8a0e-51d0a4f0c9aa"  # the document's example
 SOON_S: Final = 15.0
 NOTICED_S: Final = 30.0  # a reader waits ten seconds for an answer
 
@@ -26,7 +27,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with Gateway(directory / "data") as served:
         served.start()
         served.wait_ready()
-        Book().post(served.endpoints["http"], [an_event() for _ in range(3)])
+        Book().post(served.endpoints["http"], [an_event(profile_id=USER) for _ in range(3)])
+        row = "INSERT INTO users (id, email, username, password_hash) VALUES ($1, 'a', 'a', 'x')"
+        sql(served.endpoints["postgres"], row, USER)
+        sql(served.endpoints["postgres"], "INSERT INTO profiles (id, user_id, name) VALUES ($1, $1, 'x')", USER)
         admin = served.endpoints["admin"]
         eventually(lambda: ask(admin + "/v1/live").json.get("viewers") == 3, SOON_S, "counted")
         yield served

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from storage.redis.entry import POSITION, VIEW
 from storage.redis.gap import first_gap
-from storage.redis.sign import POSITION, VIEW, Batch, batches
+from storage.redis.sign import Batch, batches
 from storage.sink import SinkFenced, SinkLost, SinkUnavailable, Slice
 from tests.simulation.process import Process
 

@@ -182,6 +182,7 @@ SIGNS = st.builds(
     sequence=st.none() | st.integers(0, 4) | st.just(2**53 - 1),
     sent_us=st.none() | st.sampled_from([NOW, NOW - 300 * SECOND, NOW + 301 * SECOND, 0]) | st.integers(0, 2 * NOW),
     test=st.sampled_from([False, False, False, True]),
+    profile=st.none() | st.integers(1, 2),
 )
 
 

@@ -6,6 +6,7 @@ from storage.redis import key
 
 CONTENT = UUID("c0ffee00-1111-4222-8333-444455556666")
 SESSION = UUID("5e551011-1111-4222-8333-444455556666")
+PROFILE = UUID("9f0f1100-1111-4222-8333-444455556666")
 EVERY_KEY = [
     key.REGISTRATION,
     key.POSITIONS,
@@ -17,6 +18,7 @@ EVERY_KEY = [
     key.viewers(CONTENT, 3),
     key.view(SESSION, CONTENT).decode("latin-1"),
     key.session(SESSION).decode("latin-1"),
+    key.streams(PROFILE).decode("latin-1"),
 ]
 
 
@@ -26,6 +28,7 @@ def test_names_are_the_ones_written_down():
     assert key.viewers(CONTENT, 3) == key.viewers(CONTENT) + ":3"
     assert key.view(SESSION, CONTENT) == b"{ingest}:view:" + SESSION.bytes + CONTENT.bytes
     assert key.session(SESSION) == b"{ingest}:session:" + SESSION.bytes
+    assert key.streams(PROFILE) == b"{ingest}:streams:" + PROFILE.bytes
 
 
 def test_every_key_lives_in_the_same_slot_of_a_cluster():

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.batch import KIND_AD, KIND_SIGNAL
+from storage.redis import entry
 from storage.redis import sign as signs
 from storage.redis.sign import ALIVE, BY_SEQUENCE, BY_TIME, STATE, Gathering, UnknownSchema, batches
 from tests.signs import (
@@ -146,7 +147,7 @@ def test_ad_frames_are_passed_over():
 
 
 def positions(batch):
-    return list(signs.POSITION.iter_unpack(batch.positions))
+    return list(entry.POSITION.iter_unpack(batch.positions))
 
 
 def test_batches_are_cut_between_frames_and_their_positions_join(monkeypatch):

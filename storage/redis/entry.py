@@ -1,0 +1,38 @@
+"""What the script is handed (apply.lua): views, sessions and positions, packed one behind the other. Pure."""
+
+from struct import Struct
+from typing import Final
+
+VIEW: Final = Struct("<32si")
+"""Session and content · hour."""
+SESSION: Final = Struct("<16sBB")
+"""Session · which of the four slots follow, as bits, SINGLE, PROFILE · how many event ids (8 bytes each) follow."""
+SINGLE: Final = 16
+"""One sign, which moves nothing when its event id is known."""
+PROFILE: Final = 32
+"""Between the slots and the event ids are the 16 bytes of the profile that the session named."""
+REGISTER: Final = Struct("<dBd16sd")
+"""Order · rank · base_us · content · time_us."""
+POSITION: Final = Struct("<32sdd")
+"""Incarnation · position before · position behind."""
+
+Register = tuple[int, int, bytes, int, int]
+Slots = list[Register | None]
+EventIds = list[bytes]
+IDS_MAX: Final = 32
+"""Event ids remembered of a session."""
+
+
+def packed_session(session: bytes, slots: Slots, mask: int, ids: EventIds, profile: bytes) -> bytes:
+    """SESSION and what follows it; `mask` has SINGLE or nothing, `profile` may be empty."""
+    parts = [b""]
+    if profile:
+        mask |= PROFILE
+    for slot, register in enumerate(slots):
+        if register is not None:
+            order, rank, content, base_us, time_us = register
+            mask |= 1 << slot
+            parts.append(REGISTER.pack(order, rank, -base_us, content, time_us))
+    ids = ids[-IDS_MAX:]
+    parts[0] = SESSION.pack(session, mask, len(ids))
+    return b"".join([*parts, profile, *ids])

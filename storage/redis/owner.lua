@@ -1,0 +1,36 @@
+
+-- Which sessions a profile has: a set for each, of those that were written into it lately, who has ended included. What a
+-- session does now its own string says (session.lua), which names the profile too; so the set is written when a session
+-- begins, changes its profile, or was not for some time, and not with every sign.
+
+local STREAMS_MAX = 64 -- of a profile, those written last; one for all guests of an app has no end
+local KEPT_MEMORIES = 6 -- of a session: a set without a write is gone then
+
+-- whether the session is to be written into the set of its profile, `profile` when there is a new one; then it is noted
+local function owns(session, profile, now_us, memory_ms)
+  local owner, since_us, written_s
+  if session.owner then owner, since_us, written_s = unpacked(OWNER, session.owner) end
+  if owner and (not profile or profile == owner) and
+    now_us / 1000000 - written_s < KEPT_MEMORIES / 2 * memory_ms / 1000 then return false end
+  session.owner = struct.pack(OWNER, profile or owner, since_us or earliest(session), math.floor(now_us / 1000000))
+  return true
+end
+
+-- {profile, session, …} → {key, its members now, session, …}; an error where a key is not ours
+local function owners_of(streams, tag)
+  local owners = {}
+  for i = 1, #streams, 2 do
+    local key = tag .. 'streams:' .. streams[i]
+    owners[#owners + 1] = {key, call('ZCARD', key), streams[i + 1]}
+  end
+  return owners
+end
+
+local function note_streams(owners, now_us, memory_ms)
+  for _, owner in ipairs(owners) do
+    call('ZADD', owner[1], math.floor(now_us / 1000000), owner[3])
+    if owner[2] >= STREAMS_MAX then call('ZREMRANGEBYRANK', owner[1], 0, -STREAMS_MAX - 1) end
+    call('PEXPIRE', owner[1], KEPT_MEMORIES * memory_ms)
+  end
+end
+
