@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from loadtests.product import ROOT
 
 RESEND_S: Final = 60.0
+SEED: Final = 20_261_122
 INDICES: Final = 1_000_000  # between two crowds of one seed, so that they never play the same viewing
 
 
@@ -25,7 +26,7 @@ class Audience:
         self._figures = directory / f"crowd-{number}.figures"
         self._log = directory / f"crowd-{number}.log"
         self._command = [sys.executable, "-m", "loadtests.crowd", "--url", url, "--ledger", str(self.ledger)]
-        options = {"viewers": viewers, "pace": pace, "seed": 20_261_122, "resend": RESEND_S, "every": 0.2}
+        options = {"viewers": viewers, "pace": pace, "seed": SEED, "resend": RESEND_S, "every": 0.2}
         options["first-index"] = number * INDICES
         self._command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
 

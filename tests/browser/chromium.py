@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,7 @@ class Chromium:
             self.ask("Browser.close")
             self._process.wait(END_S)
         except (BrowserFailed, OSError, subprocess.TimeoutExpired):
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         os.close(self._out)
         os.close(self._in)

@@ -1,6 +1,7 @@
 """The picture of the page that README shows: a gateway of its own under a small crowd, one PNG of each light.
 
-`./gw picture` writes docs/page-light.png and docs/page-dark.png.
+`./gw picture` writes docs/page-light.png and docs/page-dark.png. The crowd's contents are put into the catalogue, and
+hotness is scaled to so small a crowd, so that there are contents of every tier.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import time
 from pathlib import Path
 from typing import Final
 
+from loadtests.catalogue import catalogue
 from loadtests.product import ROOT
 from tests import needs
-from tests.acceptance.audience import Audience
+from tests.acceptance.audience import SEED, Audience
+from tests.acceptance.client import sql
 from tests.acceptance.gateway_process import Gateway
 from tests.browser.chromium import Chromium
 
 VIEWERS: Final = 400
 PACE: Final = 12  # seconds of film a second
-SECONDS: Final = 100.0
+SECONDS: Final = 150.0  # more than two turns of the hotness job
+SCALED: Final = {"INGEST_HOTNESS_DIVISOR": str(VIEWERS // 2)}
 WIDTH_PX: Final = 1280
+CATALOGUED: Final = "INSERT INTO content (id, type, title) SELECT id, 'movie', 'played' FROM unnest($1::uuid[]) AS id"
 SETTLED_S: Final = 2.0
 SIZE_MAX_BYTES: Final = 200_000
 
@@ -30,11 +35,13 @@ SIZE_MAX_BYTES: Final = 200_000
 def take(directory: Path, seconds: float, pictures: Path) -> list[Path]:
     """Play, wait, and take one picture of each light into `pictures`."""
     with (
-        Gateway(directory / "data") as gateway,
+        Gateway(directory / "data", environment=SCALED) as gateway,
         Chromium() as browser,
     ):
         gateway.start()
         gateway.wait_ready()
+        ids = [content.content_id for content in catalogue(SEED)]
+        sql(gateway.endpoints["postgres"], CATALOGUED, ids)
         taken = []
         with Audience(directory, gateway.endpoints["http"], number=0, viewers=VIEWERS, pace=PACE):
             pages = {name: browser.page(width_px=WIDTH_PX, dark=name == "dark") for name in ("light", "dark")}
