@@ -14,7 +14,8 @@ from tests.acceptance.client import Book, an_event, ask, eventually, pid_of, sql
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
 ENDLESS: Final = ("/v1/live/stream", "/v1/gateway/stream")  # test_live_api.py and test_page.py listen to them
-USER: Final = "3f0c6a52-0b5e-4b39-8a0e-51d0a4f0c9aa"  # the document's example
+USER: Final = "3f0c6a52-0b5e-4b39-8a0e-51d0a4f0c9aa"  # the document's examples
+CONTENT: Final = "7d2d9b1e-8f0f-4f5c-9a55-0d3f6f6d2c11"
 SOON_S: Final = 15.0
 NOTICED_S: Final = 30.0  # a reader waits ten seconds for an answer
 
@@ -31,6 +32,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         row = "INSERT INTO users (id, email, username, password_hash) VALUES ($1, 'a', 'a', 'x')"
         sql(served.endpoints["postgres"], row, USER)
         sql(served.endpoints["postgres"], "INSERT INTO profiles (id, user_id, name) VALUES ($1, $1, 'x')", USER)
+        title = "INSERT INTO content (id, type, title) VALUES ($1, 'movie', 'x')"
+        sql(served.endpoints["postgres"], title, CONTENT)
+        sql(served.endpoints["postgres"], "INSERT INTO content_hotness (content_id) VALUES ($1)", CONTENT)
         admin = served.endpoints["admin"]
         eventually(lambda: ask(admin + "/v1/live").json.get("viewers") == 3, SOON_S, "counted")
         yield served
