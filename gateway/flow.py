@@ -151,9 +151,10 @@ class FlowSource:
             await self._reading()
             await asyncio.sleep(BASE_S)
         reading = await self._reading()
-        (before_s, before), (now_s, now) = self._readings[0], self._readings[-1]
-        while len(self._readings) > 1 and now_s - self._readings[1][0] >= WINDOW_S:
+        now_s, now = self._readings[-1]
+        while now_s - self._readings[1][0] >= WINDOW_S:
             self._readings.popleft()
+        before_s, before = self._readings[0]
         self._shared = Flow(self._clock.now_us(), reading, rates(before_s, before, now_s, now))
         self._shared_until_s = now_s + SHARED_S
         return self._shared
