@@ -56,7 +56,7 @@ impl Event<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub fn said(row: &[u8]) -> Result<Said<'_>, Damaged> {
     let head = row.first_chunk::<90>().ok_or(Damaged)?;
     let time = |at: usize| i64::from_be_bytes(std::array::from_fn(|number| head[at + number]));
@@ -94,7 +94,7 @@ pub fn said(row: &[u8]) -> Result<Said<'_>, Damaged> {
 }
 
 /// A field of a tuple, of so many bytes or NULL, and what is behind it.
-#[inline]
+#[inline(always)]
 pub fn nullable<const BYTES: usize>(fields: &[u8]) -> Result<(Option<[u8; BYTES]>, &[u8]), Damaged> {
     let (length, rest) = fields.split_first_chunk::<4>().ok_or(Damaged)?;
     match i32::from_be_bytes(*length) {
