@@ -98,6 +98,7 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     lease_factor: Annotated[float, Meta(gt=1)] = 2.5  # of the heartbeat interval: one lost beacon ends no session
     view_memory_s: Positive = 35 * 86_400  # how long a view is remembered: the door limit, so no resend counts twice
     viewers_exact_max: Positive = 262_144  # of a content; of more a sample is kept, within 1 % in 99.9 % of reads
+    limit_streams: bool = False  # sessions over their user's plan get 410; needs users and profiles in PostgreSQL
     rebuild_automatically: bool = False  # it reads a month of plays just when somebody should look at what happened
 
 

@@ -12,7 +12,7 @@ import structlog
 
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import Settings, SpoolSettings
-from gateway import door_status
+from gateway import door_status, surplus_file
 from gateway.deadline import Deadlines
 from gateway.layout import DataDir
 from gateway.listening import BACKLOG
@@ -85,6 +85,8 @@ async def run(
             if full != admission.spool_full:
                 log.warning("spool_full" if full else "spool_has_room")
             admission.spool_full, admission.room_in_s = full, pressure.room_in_s
+            if settings.redis.limit_streams:
+                intake.refused_sessions = await asyncio.to_thread(surplus_file.read, data.run)
             if not notice.replaced.is_set():  # else it is the successor's to say
                 door_status.write(data.run, index, writable=appender.writable, spool_full=full)
             await asyncio.sleep(PRESSURE_INTERVAL_S)

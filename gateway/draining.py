@@ -61,6 +61,11 @@ async def run_redis(
     ready()
     await turn(data, sink.reader, notice)  # one lock for both: they live in the same process
     async with asyncio.TaskGroup() as running:
+        if settings.redis.limit_streams:
+            from gateway import limiting
+
+            watching = running.create_task(limiting.run(settings.redis, data, postgres_url, url, clock))
+            running.create_task(_cancelled_with(watching, notice.given))
         if settings.redis.rebuild_automatically:
             rebuilding = running.create_task(rebuild_when_needed(settings, data, postgres_url, url))
             running.create_task(_cancelled_with(rebuilding, notice.given))

@@ -18,6 +18,7 @@ from ingest.codes import CODES, UNSUPPORTED_ENCODING
 from ingest.crawler import is_crawler, patterns
 from ingest.decode import Limits, Undecodable, decode, door_of, trusted_country
 from ingest.decode.body import GZIP_MAGIC, Inflater
+from ingest.session import TOO_MANY_STREAMS, is_of_only, names_only
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.tally import Tally
 
@@ -94,6 +95,8 @@ class Intake:
         patterns()  # now, and not for the first request
         self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
         self.tally = Tally()
+        self.refused_sessions: frozenset[bytes] = frozenset()
+        """Sessions over the limit of their user's plan (16 bytes each): a request of these alone is refused."""
 
     def admit(self, head: Head, length_bytes: int | None) -> None:
         """Before the body is read; `length_bytes` as announced, None when it comes in chunks. Raises Refusal."""
@@ -143,18 +146,22 @@ class Intake:
             tests = head.crawler and self._crawlers_are_tests
             if tests:
                 self.tally.crawlers += 1
-            door = None if dry_run or tests else self._door  # crawlers are few, and the twin's
+            suspected = bool(self.refused_sessions) and names_only(body, self.refused_sessions) and not dry_run
+            # crawlers and who is over a limit are few, and the twin's
+            door = None if dry_run or tests or suspected else self._door
             if door is not None:
                 counts = appender.take_in(door, body, media, received_at_us, country)
                 if counts is not None:
                     batch, answer = _all_well(counts, head.minimal)
                     appender.wait(partial(self._settled, told, answer, booked_bytes, batch))
                     return None
-            by_twin = door is not None or tests
+            by_twin = door is not None or tests or suspected
             batch = decode(
                 *(body, media, received_at_us, self._limits),
                 country=country, tests=tests, dry_run=dry_run, by_twin=by_twin,
             )  # fmt: skip
+            if suspected and is_of_only(batch, self.refused_sessions):
+                raise Refusal(TOO_MANY_STREAMS, "too_many_streams")
             answer = verdicts(batch, minimal=head.minimal, dry_run=dry_run)
             if not dry_run:
                 rejected = {_CODE_INDEX[code]: count for code, count in batch.rejected_by_code.items()}

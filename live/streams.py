@@ -56,3 +56,13 @@ async def of(client: Any, profiles: Sequence[UUID], now_us: int, lease_us: int) 
         for session, profile, content, since, until in found
     ]
     return Streams(sorted(streams), registration)
+
+
+async def begun(client: Any, since_s: int, most: int) -> list[UUID]:
+    """Profiles of which a session began, or was still there after some minutes, since then; the latest `most`.
+
+    Raises SinkUnavailable, SinkRefused.
+    """
+    with translated():
+        found = await client.zrange(key.OWNERS, "+inf", since_s, desc=True, byscore=True, offset=0, num=most)
+    return [UUID(bytes=profile) for profile in found]

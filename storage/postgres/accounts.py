@@ -1,5 +1,6 @@
 """Accounts as the catalogue has them: whose profiles are whose, and how many streams a plan allows."""
 
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -44,6 +45,13 @@ class Accounts:
             await self._pool  # the first time it opens, and holds no connection yet
             row = await self._pool.fetchrow(STATEMENTS["account"], user_id)
         return None if row is None else Account(row["plan"], row["streams_max"], row["profiles"])
+
+    async def of(self, profiles: Sequence[UUID], users: Iterable[UUID]) -> dict[UUID, Account]:
+        """Those of these users, and whose these profiles are. Raises SinkUnavailable, SinkRefused."""
+        with translated():
+            await self._pool
+            rows = await self._pool.fetch(STATEMENTS["accounts"], profiles, list(users))
+        return {row["id"]: Account(row["plan"], row["streams_max"], row["profiles"]) for row in rows}
 
     def close(self) -> None:
         """Let go of the connections."""

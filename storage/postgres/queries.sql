@@ -164,3 +164,11 @@ SELECT account.subscription_tier AS plan, plan.max_streams AS streams_max,
   FROM users AS account
   LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
  WHERE account.id = $1;
+
+-- accounts: the same of several: those whose the profiles $1 are, and the users $2
+SELECT account.id, account.subscription_tier AS plan, plan.max_streams AS streams_max,
+       ARRAY(SELECT profile.id FROM profiles AS profile WHERE profile.user_id = account.id ORDER BY profile.slot) AS profiles
+  FROM users AS account
+  LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
+ WHERE account.id IN (
+    SELECT profile.user_id FROM profiles AS profile WHERE profile.id = ANY($1::uuid[]) UNION SELECT unnest($2::uuid[]));

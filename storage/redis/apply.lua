@@ -4,7 +4,7 @@
 --       script, beside those in force
 -- ARGV  1 registration as this reader opened it · 2 now_us · 3 lease_us · 4 memory_ms of a session · 5 memory_s of a view
 --       6 positions · 7 views · 8 sessions (packed, entry.py) · 9 rows · 10 signals · 11 tests
---       12 viewers of a content up to which each is kept
+--       12 viewers of a content up to which each is kept · 13 whether streams are limited (1 or 0)
 -- Answer: {1, views moved, sessions moved}; when nothing was done {0, why}: it is not where this reader left it,
 --         {-1, why}: there is a key that is not of our making, or {-2, why}: it was lost or rebuilt.
 --
@@ -193,6 +193,7 @@ for i, value in ipairs(fetched(session_keys, 'MGET')) do
   end
 end
 local owners = owners_of(streams, tag)
+if #owners > 0 and not is('zset', tag .. 'owners') then return {-1, tag .. 'owners is no sorted set'} end
 if not is('hash', KEYS[3]) then return {-1, KEYS[3] .. ' is no hash'} end
 local names, touched = {}, {}
 for content in pairs(contents) do
@@ -224,7 +225,7 @@ for hour, sum in pairs(sums) do
   call('EXPIRE', key, math.ceil((hour + 1 + VIEWS_KEPT_HOURS + 1) * 3600 - now_us / 1000000), 'NX')
 end
 for i, key in ipairs(keys) do call('SET', key, values[i], 'PX', ARGV[4]) end
-note_streams(owners, now_us, memory_ms)
+note_streams(owners, now_us, memory_ms, ARGV[13] == '1' and tag .. 'owners')
 local kept_ms, renewed = math.ceil(lease_us / 1000) + 2000, {}
 local over, records = {}, {} -- {content, …}; {content, record, …}
 for i, content in ipairs(touched) do

@@ -102,6 +102,7 @@ class Counters:
         self._memory_us = MEMORY_LEASES * self._lease_us
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
+        self._limit_streams = int(settings.limit_streams)
         self._client: Any | None = None
         self._registration = b""
 
@@ -165,7 +166,7 @@ class Counters:
         arguments = (
             *(self._registration, now_us, self._lease_us, self._memory_us // 1_000, self._view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
-            self._viewers_exact_max,
+            *(self._viewers_exact_max, self._limit_streams),
         )
         started_s = self._clock.monotonic_s()
         answer = await apply(client, KEYS, arguments)

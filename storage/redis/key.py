@@ -25,6 +25,8 @@ derives the names of views, sessions, viewers, samples and streams from the tag 
     {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
     {ingest}:streams:<16 bytes>  zset     of a profile: session (16 bytes), scored by when it was written (epoch s), the
                                           latest 64, ended ones among them (owner.lua); gone 24 leases after that
+    {ingest}:owners              zset     profile (16 bytes), scored by when its set was last written (epoch s); of
+                                          the last minute, and only where streams are limited
 
 A session's string: mask u8 (1 state by sequence · 2 sign of life by sequence · 4 state by time · 8 sign of life by time
 · 16 is a viewer · 32 has a profile), for each of the first four bits a register of 41 bytes (`entry.REGISTER`), for the
@@ -54,6 +56,7 @@ POSITIONS = TAG + "positions"
 TOTALS = TAG + "totals"
 LIVE = TAG + "live"
 SAMPLES = TAG + "samples"
+OWNERS = TAG + "owners"
 VIEW = TAG.encode() + b"view:"
 VIEWERS = TAG.encode() + b"viewers:"
 REBUILD_REGISTRATION = TAG + "rebuild:registration"

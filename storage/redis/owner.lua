@@ -5,6 +5,7 @@
 
 local STREAMS_MAX = 64 -- of a profile, those written last; one for all guests of an app has no end
 local KEPT_MEMORIES = 6 -- of a session: a set without a write is gone then
+local LATEST_S = 60 -- a profile is named to who limits streams
 
 -- whether the session is to be written into the set of its profile, `profile` when there is a new one; then it is noted
 local function owns(session, profile, now_us, memory_ms)
@@ -26,11 +27,20 @@ local function owners_of(streams, tag)
   return owners
 end
 
-local function note_streams(owners, now_us, memory_ms)
+-- `latest`: the set of profiles that were written lately, where somebody reads it
+local function note_streams(owners, now_us, memory_ms, latest)
+  local now_s, profiles = math.floor(now_us / 1000000), {}
   for _, owner in ipairs(owners) do
-    call('ZADD', owner[1], math.floor(now_us / 1000000), owner[3])
+    call('ZADD', owner[1], now_s, owner[3])
     if owner[2] >= STREAMS_MAX then call('ZREMRANGEBYRANK', owner[1], 0, -STREAMS_MAX - 1) end
     call('PEXPIRE', owner[1], KEPT_MEMORIES * memory_ms)
+    profiles[#profiles + 1] = now_s
+    profiles[#profiles + 1] = string.sub(owner[1], -16)
+  end
+  if latest and #profiles > 0 then
+    in_parts(profiles, 'ZADD', latest)
+    call('ZREMRANGEBYSCORE', latest, '-inf', now_s - LATEST_S)
+    call('EXPIRE', latest, LATEST_S)
   end
 end
 

@@ -71,6 +71,7 @@ class Rebuild:
         self._lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
+        self._limit_streams = int(settings.limit_streams)
         self._registration = chance(16).hex().encode() + b":" + chance(4).hex().encode()
         self._plays = 0
 
@@ -154,7 +155,7 @@ class Rebuild:
         arguments = (
             *(self._registration, now_us, self._lease_us, MEMORY_LEASES * self._lease_us // 1_000, view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
-            self._viewers_exact_max,
+            *(self._viewers_exact_max, self._limit_streams),
         )
         try:
             await apply(self._client, keys, arguments)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.acceptance.catalogue import a_user
 from tests.acceptance.client import Answer, Book, an_event, ask, eventually, pid_of, sql, stopped
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
@@ -28,17 +29,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         served.wait_ready()
         eventually(lambda: ask(served.endpoints["admin"] + "/v1/live").status == 200, SLOW_S, "it counts")
         yield served
-
-
-def a_user(gateway: Gateway, plan: str, profiles: int) -> tuple[str, list[str]]:
-    """A user of the catalogue, and the profiles."""
-    user, names = str(uuid4()), [str(uuid4()) for _ in range(profiles)]
-    postgres = gateway.endpoints["postgres"]
-    row = "INSERT INTO users (id, email, username, password_hash, subscription_tier) VALUES ($1, $2, $2, 'x', $3)"
-    sql(postgres, row, user, user, plan)
-    for name in names:
-        sql(postgres, "INSERT INTO profiles (id, user_id, name) VALUES ($1, $2, 'x')", name, user)
-    return user, names
 
 
 def streams(gateway: Gateway, user: str) -> Answer:

@@ -13,6 +13,7 @@ EVERY_KEY = [
     key.TOTALS,
     key.LIVE,
     key.SAMPLES,
+    key.OWNERS,
     key.views(498_716),
     key.viewers(CONTENT),
     key.viewers(CONTENT, 3),
