@@ -105,7 +105,7 @@ async def run(settings: Settings, data: DataDir, postgres_url: str, redis_url: s
     clock = SystemClock()
     source = Source(lambda: redis_url, lambda: reader_status.read(data.root, "redis"), lambda: settings.redis, clock)
     hotness = HotnessJob(source, data.root, settings.hotness, clock)
-    channels = LiveChannelsJob(source)
+    channels = LiveChannelsJob(source, clock)
     jobs = (
         (Job("live_channels", CHANNELS_EVERY_S, postgres_url, channels.run), CHANNELS_EVERY_S),
         (Job("content_hotness", HOTNESS_EVERY_S, postgres_url, hotness.run), HOTNESS_EVERY_S),

@@ -2,12 +2,14 @@
 minute after the last. One statement a turn, which writes what has changed; nothing while live numbers are not right.
 """
 
+import math
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
+from ingest.clock import Clock
 from live import viewers
 from live.source import Source, Unavailable
 from storage.postgres.job import STATEMENTS, JobFailed
@@ -18,11 +20,17 @@ SILENCE = timedelta(seconds=60)
 """Without a viewer, until a channel is not live any more: longer than a lease, so a break of the network ends none."""
 
 
+UNSEEN_MAX_S: Final = 30.0
+"""Without a turn that was done, until what was silent before counts as silent from now on."""
+
+
 class LiveChannelsJob:
     """`source`: of live numbers."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, clock: Clock) -> None:
         self._source = source
+        self._clock = clock
+        self._done_at_s = -math.inf
 
     async def run(self, connection: asyncpg.Connection) -> str:
         """One turn. Raises JobFailed, the driver's errors."""
@@ -38,6 +46,9 @@ class LiveChannelsJob:
             found = await self._source.read(ask)
         except Unavailable as unavailable:
             raise JobFailed(f"{unavailable.message} Channels stay as they were.") from unavailable
+        if self._clock.monotonic_s() - self._done_at_s > UNSEEN_MAX_S:  # who came meanwhile may not have been heard yet
+            await connection.execute(STATEMENTS["begin_silences_anew"])
         columns = [UUID(content) for content in found], list(found.values())
         changed = await connection.fetchval(STATEMENTS["follow_channels"], *columns, SILENCE)
+        self._done_at_s = self._clock.monotonic_s()
         return f"{len(contents)} contents, {changed} channels changed"

@@ -49,6 +49,9 @@ WITH counted AS (
 )
 SELECT count(*) FROM changed;
 
+-- begin_silences_anew: nobody has looked for a while
+UPDATE live_channel_silences SET since = now();
+
 -- write_hotness: by counts of views; how many rows changed
 SELECT write_content_hotness($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 

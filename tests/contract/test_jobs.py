@@ -288,7 +288,7 @@ async def test_a_channel_is_live_with_its_first_viewer_and_until_a_minute_behind
     mine, announced = UUID(int=1), UUID(int=2)
     await a_channel(stores, mine)
     await a_channel(stores, announced, is_live=True)  # by hand; nobody has watched it yet
-    job = LiveChannelsJob(stores.source())
+    job = LiveChannelsJob(stores.source(), SystemClock())
     await watched(stores, mine, 3)
     assert "1 channels changed" in await stores.run(job.run)
     assert "0 channels changed" in await stores.run(job.run)
@@ -305,6 +305,9 @@ async def test_a_channel_is_live_with_its_first_viewer_and_until_a_minute_behind
     await stores.run(job.run)
     assert await channels(stores) == [(True, 0), (True, 0)], "its silence began anew"
     await stores.ask("UPDATE live_channel_silences SET since = since - $1::interval", SILENCE)
+    await stores.run(LiveChannelsJob(stores.source(), SystemClock()).run)
+    assert await channels(stores) == [(True, 0), (True, 0)], "nobody had looked"
+    await stores.ask("UPDATE live_channel_silences SET since = since - $1::interval", SILENCE)
     await stores.run(job.run)
     assert await channels(stores) == [(False, 0), (True, 0)]
     assert await stores.ask("SELECT FROM live_channel_silences") == []
@@ -316,7 +319,7 @@ async def test_channels_stay_as_they_were_while_numbers_are_not_right(stores: St
     await a_channel(stores, CONTENT, is_live=True, viewer_count=5)
     stores.say("redis", "waiting")
     with pytest.raises(JobFailed, match="stay as they were"):
-        await stores.run(LiveChannelsJob(stores.source()).run)
+        await stores.run(LiveChannelsJob(stores.source(), SystemClock()).run)
     assert await channels(stores) == [(True, 5)]
 
 
