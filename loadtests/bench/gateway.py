@@ -191,6 +191,23 @@ class BenchGateway:
         stored = await self.rows() - rows_before
         return Measured(load, stored, mint.resent_events - resent_before, drained_s, counted_s, used, share)
 
+    async def all_counted(self) -> None:
+        """Wait until every reader stands where the drain stands. Raises TimeoutError."""
+        began_s = time.perf_counter()
+        await self._until(self._drained, began_s)
+        await self._until(self._counted, began_s)
+
+    async def _drained(self) -> bool:
+        """Whether nothing is left in the spool for PostgreSQL, by what its drain says of itself."""
+        status = await asyncio.to_thread(self.product.statusz)
+        (drain,) = (one for one in status["readers"] if one["reader"] == "postgres")
+        return bool(drain["lag_frames"] == 0 and drain["age_s"] < DRAIN_POLL_S * 5)
+
+    async def redis_bytes(self, pattern: str) -> int:
+        """What the keys of a pattern take, by the store's own account."""
+        sizes = [await self._store.memory_usage(key, samples=0) async for key in self._store.scan_iter(match=pattern)]
+        return sum(size or 0 for size in sizes)
+
     async def rows(self) -> int:
         """count(*), now."""
         rows: int = await self.postgres.fetchval(COUNT_SQL)

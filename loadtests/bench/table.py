@@ -44,6 +44,10 @@ def _by_process(figures: Report) -> str:
     )
 
 
+def _crowd(figures: Report) -> str:
+    return f"{figures['told']:,} told of {figures['viewers']:,}: {figures['off_share']:.2%} off"
+
+
 MARKS: Final = (
     Mark("many", ("share_of_bare_copy",), "rows stored, 20 a request: share of bare COPY", 0.5, True, _copy),
     Mark("single", ("share_of_bare_aiohttp",), "single events: share of bare aiohttp", 0.5, True, _aiohttp),
@@ -53,6 +57,8 @@ MARKS: Final = (
     Mark("resent", ("share_of_none_resent_10%",), "rows/s with 10 % resent, of none", 0.6, True),
     Mark("latency", ("50%", "latency_ms", "p99"), "answer p99 at half of saturation, ms", 15.0, False),
     Mark("outage", ("memory_mib_max",), "memory of the gateway, MiB, an outage included", 350, False),
+    Mark("crowd", ("sets_mib",), "ten million viewers of one channel, MiB", 64, False, _crowd),
+    Mark("crowd", ("read_ms_p50",), "their number, ms a read", 5.0, False),
     Mark("peers", ("rows_of_telegraf",), "rows stored, 20 a request: times Telegraf", 2.0, True),
     Mark("peers", ("single_of_telegraf",), "single events: times Telegraf", 1.0, True),
 )
