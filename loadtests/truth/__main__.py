@@ -13,9 +13,11 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import aiohttp
 import asyncpg
@@ -30,7 +32,7 @@ from loadtests.truth.asking import Asking, Live
 from loadtests.truth.posting import post_all
 from loadtests.truth.progress import expected_progress
 from loadtests.truth.verdict import Verdict
-from loadtests.truth.viewers import viewers_at, watches
+from loadtests.truth.viewers import streams_at, viewers_at, watches
 from loadtests.verifying import command
 from loadtests.viewing import Viewing
 
@@ -40,6 +42,8 @@ WATCHING_SHARE: Final = 0.2
 WATCHING_MAX: Final = 4_000  # posted within a part of a lease
 LEASE_S: Final = 25.0  # 2.5 heartbeats of ten seconds, as the gateway ships
 TOP: Final = 100  # contents that /v1/live names at most
+USERS: Final = 60  # whose streams are asked for: those with most sessions
+STREAMS_AT_ONCE: Final = 12  # of them in each turn
 LIVE_EVERY_S: Final = 1.5
 SETTLE_S: Final = 300.0
 JOBS_S: Final = 180.0  # hotness is written every minute, and who waits for the catalogue is looked for every minute
@@ -54,20 +58,22 @@ class Truth:
         self.seed, self.sessions = seed, sessions
         self.verdict = Verdict()
         self._waves = 0
+        self._users: dict[UUID, UUID] = {}
+        """Profile → its user, of those that the catalogue knows."""
 
     async def run(self) -> Verdict:
         """Everything; raises the errors of asking, and TimeoutError."""
         known, unknown = self._profiles()
         await self.asking.know_contents(self.seed)
-        await self.asking.know_profiles(self.seed, known)
+        self._users |= await self.asking.know_profiles(self.seed, known)
         now_ms = time.time_ns() // 1_000_000
         await self._post(list(evening.past(self.seed, self.sessions, now_ms)), "of the last thirty hours")
         await self.asking.settled(SETTLE_S)
-        await self._watch("viewers of a content", "viewers in all")
-        await self.asking.know_profiles(self.seed, unknown)
+        await self._watch("")
+        self._users |= await self.asking.know_profiles(self.seed, unknown)
         await self._compare("")
         await self._flush_and_rebuild()
-        await self._watch("viewers of a content, Valkey rebuilt", "viewers in all, Valkey rebuilt")
+        await self._watch(", Valkey rebuilt")
         await self._compare(", Valkey rebuilt")
         return self.verdict
 
@@ -88,7 +94,7 @@ class Truth:
     def _ledger(self) -> Ledger:
         return Ledger.read(sorted(self.directory.glob("*.ledger")))
 
-    async def _watch(self, of_content: str, of_all: str) -> None:
+    async def _watch(self, when: str) -> None:
         """People come to watch; who does is read until the last of them has gone."""
         many = min(WATCHING_MAX, int(self.sessions * WATCHING_SHARE))
         now_ms = time.time_ns() // 1_000_000
@@ -96,11 +102,17 @@ class Truth:
         await self._post(watching, "who watch now")
         await self.asking.settled(LEASE_S)
         said: list[Live] = []
+        streams: list[tuple[UUID, int, frozenset[UUID]]] = []
+        named = Counter(one.steps[0].event.get("profile_id") for one in watching if one.steps)
+        known = [UUID(profile) for profile, _ in named.most_common() if profile and UUID(profile) in self._users]
+        asked = known[:USERS]
         until_s = time.monotonic() + LEASE_S + 2
         titles = catalogue(self.seed)
         while time.monotonic() < until_s:
             said.append(await self.asking.live())
             said.append(await self.asking.live_of(titles[len(said) % 7].content_id))
+            turn = asked[len(streams) % len(asked) :][:STREAMS_AT_ONCE]
+            streams += [(profile, *await self.asking.streams(self._users[profile])) for profile in turn]
             await asyncio.sleep(LIVE_EVERY_S)
         found = watches(self._ledger(), round(LEASE_S * 1e6))
         if not any(one.viewers for one in said):
@@ -110,10 +122,15 @@ class Truth:
             is_of_all = len(one.contents) != 1
             for content in one.contents.keys() | (expected.keys() if is_of_all and len(one.contents) < TOP else ()):
                 bounds, viewers = expected.get(content, NOTHING), one.contents.get(content, 0)
-                self.verdict.number(of_content, f"{content} at {one.as_of_us}", viewers, bounds)
+                what = f"{content} at {one.as_of_us}"
+                self.verdict.number("viewers of a content" + when, what, viewers, bounds)
             if is_of_all:
                 total = Bounds(sum(b.least for b in expected.values()), sum(b.most for b in expected.values()))
-                self.verdict.number(of_all, one.as_of_us, one.viewers, total)
+                self.verdict.number("viewers in all" + when, one.as_of_us, one.viewers, total)
+        for profile, at_us, sessions in streams:
+            must, may = streams_at(found, profile, at_us)
+            wrong = "" if must <= sessions <= may else f"{len(sessions)} sessions, expected {len(must)} to {len(may)}"
+            self.verdict.judge("streams of a user" + when, f"{profile} at {at_us}", wrong, exactly=must == may)
 
     async def _compare(self, when: str) -> None:
         """What settles: looked at until it is right, and judged as it is when that takes too long."""

@@ -111,11 +111,18 @@ class Asking:
         columns = [title.content_id for title in titles], [title.duration_s for title in titles]
         await self._postgres.execute(CONTENT_SQL, *columns)
 
-    async def know_profiles(self, seed: int, numbers: Sequence[int]) -> None:
-        """The catalogue learns of these profiles of the crowd, each of a user of its own."""
+    async def streams(self, user: UUID) -> tuple[int, frozenset[UUID]]:
+        """When it was read (epoch µs), and the sessions that a user watches."""
+        said = await self._get(f"/v1/streams/{user}")
+        return epoch_us(said["as_of"]), frozenset(UUID(one["session_id"]) for one in said["streams"])
+
+    async def know_profiles(self, seed: int, numbers: Sequence[int]) -> dict[UUID, UUID]:
+        """The catalogue learns of these profiles of the crowd, each of a user of its own; profile → user."""
         users = await self._postgres.fetch(USERS_SQL, [f"{seed}-{number}@example.org" for number in numbers])
         profiles = [profile(seed, number) for number in numbers]
-        await self._postgres.execute(PROFILES_SQL, profiles, [user["id"] for user in users])
+        owners = [user["id"] for user in users]
+        await self._postgres.execute(PROFILES_SQL, profiles, owners)
+        return dict(zip(profiles, owners, strict=True))
 
     async def _get(self, path: str, *, or_none: bool = False) -> Any:
         async with asyncio.timeout(ANSWER_S):

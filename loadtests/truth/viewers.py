@@ -1,4 +1,4 @@
-"""Who watches what at a moment, as the ledger has it. Pure; by DESIGN §4 "Live viewers" and README.
+"""Who watches what at a moment, and what a profile watches, as the ledger has it. Pure; by DESIGN §4 and README.
 
 A session watches until a lease after its newest sign of life; by `sequence`, which every event of this crowd has. A
 stop or a completion ends that at once, a pause lets the lease run out from the pause; only a play takes either back. A
@@ -7,8 +7,8 @@ sign counts from when it happened (corrected where the player's clock is broken)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from loadtests.expectation import NOTHING, Bounds, clock_is_broken, corrected_us, receipt_us
@@ -19,8 +19,18 @@ TOLD_US: Final = 1_000
 STATES: Final = frozenset({"play", "pause", "stop", "completed"})
 
 
-def watches(ledger: Ledger, lease_us: int) -> list[tuple[UUID, int, int]]:
-    """(content, the least and the most that its lease may reach, epoch µs) of every session that ever watched."""
+class Watch(NamedTuple):
+    """What a session ended with: its content, its profile, and the least and most that its lease may reach (µs)."""
+
+    session: UUID
+    profile: UUID | None
+    content: UUID
+    least_us: int
+    most_us: int
+
+
+def watches(ledger: Ledger, lease_us: int) -> list[Watch]:
+    """Of every session that ever watched and did not end itself."""
     sessions: dict[str, list[Entry]] = {}
     for entry in ledger.entries.values():
         if entry.acknowledged and entry.event.get("test") is not True and entry.event["event_type"] != "error":
@@ -28,17 +38,24 @@ def watches(ledger: Ledger, lease_us: int) -> list[tuple[UUID, int, int]]:
     return [found for entries in sessions.values() for found in _watch(entries, lease_us)]
 
 
-def viewers_at(found: list[tuple[UUID, int, int]], at_us: int) -> Mapping[UUID, Bounds]:
+def viewers_at(found: Iterable[Watch], at_us: int) -> Mapping[UUID, Bounds]:
     """Viewers by content at a moment, told to the millisecond; contents that nobody can be watching are left out."""
     counts: dict[UUID, Bounds] = {}
-    for content, least_us, most_us in found:
-        if most_us > at_us:
-            so_far = counts.get(content, NOTHING)
-            counts[content] = Bounds(so_far.least + (least_us >= at_us + TOLD_US), so_far.most + 1)
+    for watch in found:
+        if watch.most_us > at_us:
+            so_far = counts.get(watch.content, NOTHING)
+            counts[watch.content] = Bounds(so_far.least + (watch.least_us >= at_us + TOLD_US), so_far.most + 1)
     return counts
 
 
-def _watch(entries: list[Entry], lease_us: int) -> Iterator[tuple[UUID, int, int]]:
+def streams_at(found: Iterable[Watch], profile: UUID, at_us: int) -> tuple[frozenset[UUID], frozenset[UUID]]:
+    """The sessions of a profile that have to be its streams at a moment, and those that may be."""
+    mine = [watch for watch in found if watch.profile == profile and watch.most_us > at_us]
+    must = frozenset(watch.session for watch in mine if watch.least_us >= at_us + TOLD_US)
+    return must, frozenset(watch.session for watch in mine)
+
+
+def _watch(entries: list[Entry], lease_us: int) -> Iterator[Watch]:
     story = sorted(entries, key=_place)
     life = [entry for entry in story if entry.event["event_type"] in LIFE]
     states = [entry for entry in story if entry.event["event_type"] in STATES]
@@ -50,7 +67,10 @@ def _watch(entries: list[Entry], lease_us: int) -> Iterator[tuple[UUID, int, int
             return
         proof = states[-1]
     least_us, most_us = happened_us(proof)
-    yield UUID(proof.event["content_id"]), least_us + lease_us, most_us + lease_us
+    event = proof.event
+    profile = UUID(event["profile_id"]) if event.get("profile_id") else None
+    ends_us = least_us + lease_us, most_us + lease_us
+    yield Watch(UUID(event["session_id"]), profile, UUID(event["content_id"]), *ends_us)
 
 
 def _place(entry: Entry) -> Any:

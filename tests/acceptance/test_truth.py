@@ -13,6 +13,7 @@ TIMEOUT_S: Final = 900.0  # what is not right yet is looked at for a while, and 
 KINDS: Final = (
     "viewers of a content",
     "viewers in all",
+    "streams of a user",
     "views of a content and hour, in SQL",
     "hotness of a content",
     "position of a profile in a content",

@@ -11,7 +11,7 @@ from loadtests.truth import evening
 from loadtests.truth.hotness import Hotness, windows, wrong
 from loadtests.truth.progress import Place, expected_progress
 from loadtests.truth.verdict import Verdict
-from loadtests.truth.viewers import viewers_at, watches
+from loadtests.truth.viewers import streams_at, viewers_at, watches
 
 NOW_S = 1_800_000_000
 LEASE_US = 25_000_000
@@ -54,6 +54,16 @@ def test_who_watches_is_said_by_the_last_word_and_the_last_sign_of_life(
 ) -> None:
     found = viewers_at(watches(a_ledger(*said), LEASE_US), NOW_S * 1_000_000)
     assert found.get(CONTENT, Bounds(0, 0)) == Bounds(watches_still, watches_still)
+
+
+def test_a_profiles_streams_are_its_sessions_that_watch() -> None:
+    first, second = a_ledger(("play", 5)), a_ledger(("play", 20), ("stop", 3))
+    found = watches(Ledger(first.entries | second.entries), LEASE_US)
+    (session,) = {UUID(entry.event["session_id"]) for entry in first.entries.values()}
+    nobody, mine = frozenset[UUID](), frozenset({session})
+    assert streams_at(found, PROFILE, NOW_S * 1_000_000) == (mine, mine)
+    assert streams_at(found, UUID(int=9), NOW_S * 1_000_000) == (nobody, nobody)
+    assert streams_at(found, PROFILE, NOW_S * 1_000_000 + LEASE_US - 5_000_500) == (nobody, mine)
 
 
 def test_a_test_is_in_no_number() -> None:
