@@ -179,7 +179,10 @@ class Drain:
                 self._pace.failed(self._clock.monotonic_s() - started_s)
                 raise
             self._feed.delivered(slices)
-            self._behind_since_us = read_us  # what is there now came later; in steady traffic there is always something
+            # what is there now came later than that; in steady traffic there is always something
+            is_rest = size_bytes >= full_bytes // 2  # a bite may be full: then what is left came before it was read
+            lasts = [one.runs[-1].outline.received_us for one in slices if one.runs] if is_rest else []
+            self._behind_since_us = min(lasts, default=read_us)
             took_s = self._clock.monotonic_s() - started_s
             self._pace.answered(size_bytes, took_s)
             self._succeeded(slices, took_s)

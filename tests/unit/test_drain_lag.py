@@ -1,5 +1,6 @@
 """What a drain says of its lag while it keeps up, and while it does not."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,5 +44,30 @@ def test_steady_traffic_is_no_lag_though_there_is_always_something_to_deliver(tm
                 await until(lambda at_us=at_us: status_of(tmp_path).at_us > at_us)  # type: ignore[misc]
                 seen_s.append(status_of(tmp_path).lag_s)
         assert 0 < max(seen_s) < 4, "a second a batch, by this clock"
+
+    run(scenario())
+
+
+def test_what_is_left_of_a_backlog_is_as_old_as_it_is_also_while_the_drain_rests(tmp_path: Path) -> None:
+    clock = Set()
+
+    async def scenario() -> None:
+        store, collector = MemoryStore(), Collector(tmp_path)
+        collector.append(60)
+        clock.ahead_us = 3_600_000_000
+
+        class Slow(MemorySink):
+            async def write(self, slices: Sequence[Slice]) -> None:
+                await super().write(slices)
+                await asyncio.sleep(0.05)
+
+        seen_s: list[float] = []
+        async with draining(tmp_path, Slow(store), clock=clock, batch_max_bytes=600, share_max=0.1):
+            while len(seen_s) < 5:
+                at_us = status_of(tmp_path).at_us
+                await until(lambda at_us=at_us: status_of(tmp_path).at_us > at_us)  # type: ignore[misc]
+                if status_of(tmp_path).lag_frames and status_of(tmp_path).last_success_us:
+                    seen_s.append(status_of(tmp_path).lag_s)
+        assert min(seen_s) > 3_590
 
     run(scenario())
