@@ -162,16 +162,17 @@ class Derived:
         before = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
             microseconds=self._clock.now_us() - self._memory_s * 1_000_000
         )
-        if await views.forget(connection, before) < views.FORGOTTEN_MAX:
-            self._forget_at_s = self._clock.monotonic_s() + FORGET_INTERVAL_S
+        self._forget_at_s = self._clock.monotonic_s() + FORGET_INTERVAL_S  # first: where it fails, delivery goes on
+        if await views.forget(connection, before) == views.FORGOTTEN_MAX:
+            self._forget_at_s = self._clock.monotonic_s()
 
     async def _adopt(self, connection: asyncpg.Connection) -> None:
         if self._clock.monotonic_s() < self._adopt_at_s:
             return
+        self._adopt_at_s = self._clock.monotonic_s() + ADOPT_INTERVAL_S  # as above
         now = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self._clock.now_us())
         adoption = await watch_history.adopt(connection, now, self._waiting_s)
         metrics.WATCH_ADOPTED.inc(adoption.adopted)
         metrics.WATCH_GIVEN_UP.inc(adoption.given_up)
         if adoption.given_up:
             log.warning("watch_history_given_up", positions=adoption.given_up, waiting_s=self._waiting_s)
-        self._adopt_at_s = self._clock.monotonic_s() + ADOPT_INTERVAL_S

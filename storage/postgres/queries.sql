@@ -156,7 +156,7 @@ DELETE FROM ingest_positions WHERE reader = 'derived';
 INSERT INTO ingest_registration (reader) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- forget_views: settled before $1, at most $2
-DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2));
+DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED));
 
 -- account: a user's plan, how many streams it allows at once, and the profiles; nothing where there is no such user
 SELECT account.subscription_tier AS plan, plan.max_streams AS streams_max,
