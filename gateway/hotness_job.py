@@ -5,6 +5,7 @@ with it in each turn (`ingest_hotness_difference_ratio`), and take its place aft
 """
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -26,8 +27,10 @@ log: Any = structlog.get_logger()
 EVERY_S: Final = 60.0
 FAILURES_MAX: Final = 3
 """Turns without Redis until SQL says it: a rebuild takes less."""
-HOURS_AT_ONCE: Final = 60
-"""Read by one command of Redis's, in about 1 ms for a thousand contents."""
+HOURS_MAX: Final = 60
+ENTRIES_AT_ONCE: Final = 20_000
+"""Read by one transaction of Redis, which does nothing else meanwhile: some 10 ms. The first one, of who knows how many
+contents, is of one hour."""
 DERIVED_BEHIND_MAX_S: Final = 30.0
 """Sums that are further behind are not compared, and are nobody's second path."""
 
@@ -43,6 +46,8 @@ class HotnessJob:
         self._hourly = HourlyViews()
         self._registration: bytes | None = None
         self._failures = 0
+        self._at_once = 1
+        """Hours that are read together."""
 
     async def run(self, connection: asyncpg.Connection) -> str:
         """One turn. Raises JobFailed, StoreError, the driver's errors."""
@@ -71,7 +76,7 @@ class HotnessJob:
         """Raises Unavailable."""
         due = self._hourly.due(hour)
         while due:
-            part, due = due[:HOURS_AT_ONCE], due[HOURS_AT_ONCE:]
+            part, due = due[-self._at_once :], due[: -self._at_once]
 
             async def ask(client: Any, _: int, part: list[int] = part) -> tuple[dict[int, dict[str, int]], bytes]:
                 registration, read = await views.of_hours(client, part)
@@ -85,6 +90,8 @@ class HotnessJob:
                 self._hourly.forget()
                 due = [at for at in self._hourly.due(hour) if at not in part]
             self._hourly.take(read)
+            busiest = max(map(len, read.values()), default=0)
+            self._at_once = max(1, min(HOURS_MAX, 2 * self._at_once, ENTRIES_AT_ONCE // max(busiest, 1)))
         return self._hourly.views(hour)
 
     async def _from_sums(self, connection: asyncpg.Connection, as_of: datetime, why: str) -> str:
@@ -104,7 +111,8 @@ class HotnessJob:
     def _numbers(self) -> tuple[Any, ...]:
         of = self._settings
         ttls = of.ttl_global_s, of.ttl_regional_s, of.ttl_on_demand_s
-        return of.divisor, of.score_global, of.score_regional, *ttls
+        # as they are written: 0.8 in binary is a little more, and a score of exactly 0.8 would miss it
+        return of.divisor, Decimal(str(of.score_global)), Decimal(str(of.score_regional)), *ttls
 
 
 def _columns(found: dict[str, Views]) -> tuple[list[UUID], list[int], list[int], list[int]]:

@@ -26,6 +26,7 @@ from gateway.hotness_job import HotnessJob
 from gateway.job_status import JobStatus
 from gateway.layout import DataDir
 from gateway.live_channels_job import EVERY_S as CHANNELS_EVERY_S
+from gateway.live_channels_job import NAME as CHANNELS
 from gateway.live_channels_job import LiveChannelsJob
 from ingest.clock import SystemClock
 from live.source import Source
@@ -105,9 +106,9 @@ async def run(settings: Settings, data: DataDir, postgres_url: str, redis_url: s
     clock = SystemClock()
     source = Source(lambda: redis_url, lambda: reader_status.read(data.root, "redis"), lambda: settings.redis, clock)
     hotness = HotnessJob(source, data.root, settings.hotness, clock)
-    channels = LiveChannelsJob(source, clock)
+    channels = LiveChannelsJob(source)
     jobs = (
-        (Job("live_channels", CHANNELS_EVERY_S, postgres_url, channels.run), CHANNELS_EVERY_S),
+        (Job(CHANNELS, CHANNELS_EVERY_S, postgres_url, channels.run), CHANNELS_EVERY_S),
         (Job("content_hotness", HOTNESS_EVERY_S, postgres_url, hotness.run), HOTNESS_EVERY_S),
         (Job("content_popularity", POPULARITY_EVERY_S, postgres_url, refresh_popularity), POPULARITY_LOOK_S),
     )

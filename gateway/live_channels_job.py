@@ -2,14 +2,12 @@
 minute after the last. One statement a turn, which writes what has changed; nothing while live numbers are not right.
 """
 
-import math
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
-from ingest.clock import Clock
 from live import viewers
 from live.source import Source, Unavailable
 from storage.postgres.job import STATEMENTS, JobFailed
@@ -20,17 +18,16 @@ SILENCE = timedelta(seconds=60)
 """Without a viewer, until a channel is not live any more: longer than a lease, so a break of the network ends none."""
 
 
-UNSEEN_MAX_S: Final = 30.0
-"""Without a turn that was done, until what was silent before counts as silent from now on."""
+NAME: Final = "live_channels"
+UNSEEN_MAX = timedelta(seconds=30)
+"""Without a turn that was done, by whatever gateway, until what was silent before counts as silent from now on."""
 
 
 class LiveChannelsJob:
     """`source`: of live numbers."""
 
-    def __init__(self, source: Source, clock: Clock) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._clock = clock
-        self._done_at_s = -math.inf
 
     async def run(self, connection: asyncpg.Connection) -> str:
         """One turn. Raises JobFailed, the driver's errors."""
@@ -46,9 +43,7 @@ class LiveChannelsJob:
             found = await self._source.read(ask)
         except Unavailable as unavailable:
             raise JobFailed(f"{unavailable.message} Channels stay as they were.") from unavailable
-        if self._clock.monotonic_s() - self._done_at_s > UNSEEN_MAX_S:  # who came meanwhile may not have been heard yet
-            await connection.execute(STATEMENTS["begin_silences_anew"])
+        await connection.execute(STATEMENTS["begin_silences_anew"], NAME, UNSEEN_MAX)
         columns = [UUID(content) for content in found], list(found.values())
         changed = await connection.fetchval(STATEMENTS["follow_channels"], *columns, SILENCE)
-        self._done_at_s = self._clock.monotonic_s()
         return f"{len(contents)} contents, {changed} channels changed"

@@ -16,7 +16,9 @@ ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at, ended_at = NU
 RETURNING started_at;
 
 -- end_job: how it ended
-UPDATE ingest_jobs SET ended_at = clock_timestamp(), outcome = $2, detail = $3 WHERE name = $1;
+UPDATE ingest_jobs SET ended_at = clock_timestamp(), outcome = $2::text, detail = $3,
+       done_at = CASE WHEN $2::text = 'done' THEN clock_timestamp() ELSE done_at END
+ WHERE name = $1;
 
 -- channels: the contents of all live channels
 SELECT DISTINCT content_id::text AS content_id FROM live_channels;
@@ -49,8 +51,9 @@ WITH counted AS (
 )
 SELECT count(*) FROM changed;
 
--- begin_silences_anew: nobody has looked for a while
-UPDATE live_channel_silences SET since = now();
+-- begin_silences_anew: where no gateway has done job $1 in the last $2, who came meanwhile may not have been heard of yet
+UPDATE live_channel_silences SET since = now()
+ WHERE NOT EXISTS (SELECT FROM ingest_jobs WHERE name = $1 AND done_at > clock_timestamp() - $2::interval);
 
 -- write_hotness: by counts of views; how many rows changed
 SELECT write_content_hotness($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);

@@ -191,6 +191,18 @@ async def test_hotness_is_written_from_redis_by_the_specifications_score(stores:
 
 
 @in_loop
+@pytest.mark.parametrize(("views", "tier"), [(8_000, 1), (7_999, 2), (5_000, 2), (4_999, 3)])
+async def test_a_score_at_a_threshold_is_of_the_better_tier(stores: Stores, views: int, tier: int) -> None:
+    await stores.begin()
+    await stores.know()
+    await stores.views(views)
+    await stores.run(stores.hotness().run)
+    assert (await stores.scores())[0][5] == tier
+    await stores.ask("INSERT INTO content_views_hourly VALUES ($1, date_trunc('hour', now()), $2)", CONTENT, views)
+    assert (await stores.ask("SELECT update_content_hotness()"))[0][0] == 0, "SQL says the same"
+
+
+@in_loop
 async def test_its_numbers_are_settings(stores: Stores) -> None:
     await stores.begin()
     await stores.know()
@@ -288,7 +300,10 @@ async def test_a_channel_is_live_with_its_first_viewer_and_until_a_minute_behind
     mine, announced = UUID(int=1), UUID(int=2)
     await a_channel(stores, mine)
     await a_channel(stores, announced, is_live=True)  # by hand; nobody has watched it yet
-    job = LiveChannelsJob(stores.source(), SystemClock())
+    job = LiveChannelsJob(stores.source())
+    await stores.ask(
+        "INSERT INTO ingest_jobs (name, started_at, done_at) VALUES ('live_channels', now(), now() + $1)", SILENCE
+    )
     await watched(stores, mine, 3)
     assert "1 channels changed" in await stores.run(job.run)
     assert "0 channels changed" in await stores.run(job.run)
@@ -305,8 +320,10 @@ async def test_a_channel_is_live_with_its_first_viewer_and_until_a_minute_behind
     await stores.run(job.run)
     assert await channels(stores) == [(True, 0), (True, 0)], "its silence began anew"
     await stores.ask("UPDATE live_channel_silences SET since = since - $1::interval", SILENCE)
-    await stores.run(LiveChannelsJob(stores.source(), SystemClock()).run)
+    await stores.ask("UPDATE ingest_jobs SET done_at = done_at - 2 * $1::interval", SILENCE)
+    await stores.run(job.run)
     assert await channels(stores) == [(True, 0), (True, 0)], "nobody had looked"
+    await stores.ask("UPDATE ingest_jobs SET done_at = done_at + 2 * $1::interval", SILENCE)
     await stores.ask("UPDATE live_channel_silences SET since = since - $1::interval", SILENCE)
     await stores.run(job.run)
     assert await channels(stores) == [(False, 0), (True, 0)]
@@ -319,7 +336,7 @@ async def test_channels_stay_as_they_were_while_numbers_are_not_right(stores: St
     await a_channel(stores, CONTENT, is_live=True, viewer_count=5)
     stores.say("redis", "waiting")
     with pytest.raises(JobFailed, match="stay as they were"):
-        await stores.run(LiveChannelsJob(stores.source(), SystemClock()).run)
+        await stores.run(LiveChannelsJob(stores.source()).run)
     assert await channels(stores) == [(True, 5)]
 
 

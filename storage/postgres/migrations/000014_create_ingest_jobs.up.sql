@@ -5,7 +5,8 @@ CREATE TABLE ingest_jobs (
     started_at TIMESTAMPTZ NOT NULL,
     ended_at   TIMESTAMPTZ,                     -- NULL: it runs, or its gateway died
     outcome    VARCHAR(10) CHECK (outcome IN ('done', 'failed')),
-    detail     TEXT                             -- what it did, or why it could not
+    detail     TEXT,                            -- what it did, or why it could not
+    done_at    TIMESTAMPTZ                      -- when a turn was last done, by whatever gateway
 );
 
 -- Since when a live channel that was watched has nobody. A row comes with the last viewer's going and goes with the next
