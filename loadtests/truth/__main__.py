@@ -100,7 +100,7 @@ class Truth:
         now_ms = time.time_ns() // 1_000_000
         watching = list(evening.watching(self.seed, many, now_ms, self.sessions))
         await self._post(watching, "who watch now")
-        await self.asking.settled(LEASE_S)
+        await self.asking.settled(LEASE_S, "redis")
         said: list[Live] = []
         streams: list[tuple[UUID, int, frozenset[UUID]]] = []
         named = Counter(one.steps[0].event.get("profile_id") for one in watching if one.steps)

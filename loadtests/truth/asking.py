@@ -76,12 +76,12 @@ class Asking:
         views = (said["view_count_24h"], said["view_count_7d"], said["view_count_30d"])
         return Hotness(views, said["hotness_score"], said["replication_tier"], said["ttl_hint"])
 
-    async def settled(self, within_s: float) -> None:
-        """Wait until every reader stands at the end of the spool, as it is now. Raises TimeoutError."""
+    async def settled(self, within_s: float, reader: str = "") -> None:
+        """Wait until every reader, or this one, stands at the end of the spool, as it is now. Raises TimeoutError."""
         now_us = time.time_ns() // 1_000
         async with asyncio.timeout(within_s):
             while True:
-                readers = (await self._get("/statusz"))["readers"]
+                readers = [one for one in (await self._get("/statusz"))["readers"] if reader in ("", one["reader"])]
                 standing = [one for one in readers if one["state"] == "running" and one["at_us"] > now_us]
                 if len(standing) == len(readers) and not any(one["lag_frames"] for one in standing):
                     return
