@@ -34,5 +34,6 @@ def test_every_number_of_ten_thousand_sessions_is_right_and_after_a_flush_and_a_
     table = {row[:52].strip(): [int(figure.replace(",", "")) for figure in row[52:].split()] for row in rows}
     assert set(table) == {kind + when for kind in KINDS for when in ("", ", Valkey rebuilt")}
     assert all(wrong == 0 for _, _, wrong in table.values())
-    # bounds are for what only the network's time decides, which is little
-    assert all(exact > 2 * bounded for exact, bounded, _ in table.values()), table
+    # bounds are for what only the network's time decides: little, but a total has them when one of its sessions has
+    few = {kind: row for kind, row in table.items() if not kind.startswith("viewers in all")}
+    assert all(exact > 20 * bounded for exact, bounded, _ in few.values()), table
