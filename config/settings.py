@@ -101,6 +101,11 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     limit_streams: bool = False  # sessions over their user's plan get 410; needs users and profiles in PostgreSQL
     rebuild_automatically: bool = False  # it reads a month of plays just when somebody should look at what happened
 
+    @property
+    def lease_us(self) -> int:
+        """How long a sign of life keeps a session among the viewers, microseconds."""
+        return round(self.lease_factor * self.heartbeat_s * 1_000_000)
+
 
 class HotnessSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How much a content is watched, as a score from 0 to 1, and what follows from it (platform's schema, 3.7)."""

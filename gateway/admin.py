@@ -32,12 +32,12 @@ from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
 from live.catalogue import Catalogue
-from live.hotness import Hotness
 from live.hotness_api import HotnessApi
 from live.page.serving import Page
 from live.quality_api import QualityApi
 from live.source import Source
 from live.streams_api import StreamsApi
+from live.tables import Tables
 from storage import reader_status
 from storage.dead_letter.census import Census
 from storage.reader_status import ReaderStatus
@@ -76,8 +76,7 @@ class Admin:
             SystemClock(),
         )
         live = LiveApi(source)
-        streams = StreamsApi(source, Catalogue(lambda: supervisor.stores.postgres_url, SystemClock()))
-        hotness = HotnessApi(Hotness(lambda: supervisor.stores.postgres_url))
+        tables = Tables(lambda: supervisor.stores.postgres_url)
         quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         flow = FlowApi(FlowSource(self._reading, SystemClock()))
         application = web.Application(middlewares=[_errors])
@@ -89,15 +88,20 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
-                *hotness.routes(),
-                *streams.routes(),
+                *HotnessApi(tables).routes(),
+                *StreamsApi(source, Catalogue(tables, SystemClock())).routes(),
                 *quality.routes(),
                 *flow.routes(),
                 *Page().routes(),
             ]
         )
         application.on_shutdown.extend((live.end_streams, flow.end_streams))
-        application.on_cleanup.extend((live.close, flow.close, hotness.close, streams.close))
+        application.on_cleanup.extend((live.close, flow.close))
+
+        async def close(_: web.Application) -> None:
+            tables.close()
+
+        application.on_cleanup.append(close)
         return application
 
     async def serve(self, sock: socket.socket) -> None:
@@ -278,7 +282,7 @@ async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
         answer = refusal(error.status, code, error.reason or "")
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
-    except Exception:  # our own bug: told in the log, and to who asked as everything else is
+    except Exception:  # our own bug; nothing is in hand but a question: told in the log, and to who asked as JSON
         log.exception("admin_broken", path=request.path)
         answer = refusal(500, "internal_error", "This is an error of the gateway's own; its log says more.")
         return web.Response(status=500, body=answer.body, content_type="application/json")

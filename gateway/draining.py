@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,9 +12,10 @@ import structlog
 from config.settings import Settings
 from gateway.layout import DataDir
 from gateway.notice import Notice
-from ingest.clock import SystemClock
-from ingest.spool.disk import FileDisk, lock
+from ingest.clock import Clock, SystemClock
+from ingest.spool.disk import Disk, FileDisk, lock
 from storage import drain, reader_status
+from storage.sink import EventSink
 
 log: Any = structlog.get_logger()
 
@@ -58,6 +60,7 @@ async def run_redis(
     sink = Counters(url, settings.redis, data.root, disk, clock)
     memory_s, waiting_s = settings.redis.view_memory_s, settings.postgres.watch_waiting_s
     derived = Derived(postgres_url, data.root, memory_s, waiting_s, disk, clock)
+    derive = partial(_derive, data=data, notice=notice, clock=clock, disk=disk)
     ready()
     await turn(data, sink.reader, notice)  # one lock for both: they live in the same process
     async with asyncio.TaskGroup() as running:
@@ -69,31 +72,13 @@ async def run_redis(
         if settings.redis.rebuild_automatically:
             rebuilding = running.create_task(rebuild_when_needed(settings, data, postgres_url, url))
             running.create_task(_cancelled_with(rebuilding, notice.given))
-        running.create_task(
-            drain.run(
-                sink,
-                data.root,
-                batch_max_bytes=settings.redis.batch_max_bytes,
-                batch_interval_ms=settings.redis.batch_interval_ms,
-                clock=clock,
-                disk=disk,
-                stop=notice.given,
-                finishing=notice.may_finish,
-                derivable=True,
-            )
-        )
+        running.create_task(derive(sink, settings.redis.batch_max_bytes, settings.redis.batch_interval_ms))
         running.create_task(jobs.run(settings, data, postgres_url, url, notice.given))
         running.create_task(
-            drain.run(
+            derive(
                 derived,
-                data.root,
-                batch_max_bytes=settings.postgres.batch_max_bytes,
-                batch_interval_ms=settings.postgres.derived_interval_ms,
-                clock=clock,
-                disk=disk,
-                stop=notice.given,
-                finishing=notice.may_finish,
-                derivable=True,
+                settings.postgres.batch_max_bytes,
+                settings.postgres.derived_interval_ms,
                 share_max=DERIVED_SHARE_MAX,
             )
         )
@@ -105,25 +90,39 @@ async def run_qoe(settings: Settings, data: DataDir, notice: Notice) -> None:
     from storage.qoe.reader import Quality
 
     disk, clock = FileDisk(), SystemClock()
-    lease_us = round(settings.redis.lease_factor * settings.redis.heartbeat_s * 1_000_000)
-    sink = Quality(settings.qoe, lease_us, data.root, disk, clock)
+    sink = Quality(settings.qoe, settings.redis.lease_us, data.root, disk, clock)
+    derive = partial(_derive, data=data, notice=notice, clock=clock, disk=disk)
     await turn(data, sink.reader, notice)
     async with asyncio.TaskGroup() as running:
         serving = running.create_task(quality.serve(data.qoe_door, quality.Figures(sink.figures, clock)))
         running.create_task(_cancelled_with(serving, notice.given))
-        running.create_task(
-            drain.run(
-                sink,
-                data.root,
-                batch_max_bytes=settings.qoe.batch_max_bytes,
-                batch_interval_ms=settings.qoe.batch_interval_ms,
-                clock=clock,
-                disk=disk,
-                stop=notice.given,
-                finishing=notice.may_finish,
-                derivable=True,
-            )
-        )
+        running.create_task(derive(sink, settings.qoe.batch_max_bytes, settings.qoe.batch_interval_ms))
+
+
+async def _derive(
+    sink: EventSink,
+    batch_max_bytes: int,
+    batch_interval_ms: int,
+    *,
+    data: DataDir,
+    notice: Notice,
+    clock: Clock,
+    disk: Disk,
+    share_max: float = 1.0,
+) -> None:
+    """One derivable reader, until `notice`."""
+    await drain.run(
+        sink,
+        data.root,
+        batch_max_bytes=batch_max_bytes,
+        batch_interval_ms=batch_interval_ms,
+        clock=clock,
+        disk=disk,
+        stop=notice.given,
+        finishing=notice.may_finish,
+        derivable=True,
+        share_max=share_max,
+    )
 
 
 async def rebuild_when_needed(settings: Settings, data: DataDir, postgres_url: str, url: str) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from gateway import ended_metrics
 from ingest.clock import Clock
+from live.shared import Shared
 from live.source import Unavailable, time_text
 from storage.reader_status import ReaderStatus
 
@@ -126,26 +127,17 @@ class FlowSource:
         self._clock = clock
         self._readings: deque[tuple[float, Counts]] = deque()
         """With when they were taken, monotonic; the oldest is that of a window ago."""
-        self._sampling: asyncio.Task[Flow] | None = None
-        self._shared: Flow | None = None
-        self._shared_until_s = 0.0
+        self._shared = Shared(self._sample, clock)
 
     async def sample(self) -> Flow:
         """The shared one, or a new one, which all who wait for one get. Raises Unavailable."""
-        if self._shared is not None and self._clock.monotonic_s() < self._shared_until_s:
-            return self._shared
-        if self._sampling is None:
-            self._sampling = asyncio.create_task(self._sample())
-            self._sampling.add_done_callback(self._sampled)
-        return await asyncio.shield(self._sampling)
+        return await self._shared.get()
 
     async def close(self) -> None:
         """Let go of a reading under way."""
-        if self._sampling is not None:
-            self._sampling.cancel()
-            await asyncio.wait([self._sampling])
+        await self._shared.close()
 
-    async def _sample(self) -> Flow:
+    async def _sample(self) -> tuple[Flow, float]:
         if not self._readings or self._clock.monotonic_s() - self._readings[-1][0] > WINDOW_S:
             self._readings.clear()
             await self._reading()
@@ -155,9 +147,7 @@ class FlowSource:
         while now_s - self._readings[1][0] >= WINDOW_S:
             self._readings.popleft()
         before_s, before = self._readings[0]
-        self._shared = Flow(self._clock.now_us(), reading, rates(before_s, before, now_s, now))
-        self._shared_until_s = now_s + SHARED_S
-        return self._shared
+        return Flow(self._clock.now_us(), reading, rates(before_s, before, now_s, now)), now_s + SHARED_S
 
     async def _reading(self) -> Reading:
         try:
@@ -166,8 +156,3 @@ class FlowSource:
             raise Unavailable("data_directory_unreadable", f"The data directory: {error}") from error
         self._readings.append((self._clock.monotonic_s(), reading.counts))
         return reading
-
-    def _sampled(self, sampling: asyncio.Task[Flow]) -> None:
-        self._sampling = None
-        if not sampling.cancelled():
-            sampling.exception()  # whoever waited was told; nobody may have

@@ -4,18 +4,17 @@ GET /v1/gateway          what comes in and is stored a second, lag, spool
 GET /v1/gateway/stream   the same every second, as server-sent events (live/stream.py)
 """
 
-import random
 from typing import Final
 
 from aiohttp import web
 
 from gateway.flow import FlowSource
-from ingest.answer import Answer, try_again
+from ingest.answer import Answer
+from live.answers import answered, later
 from live.source import Unavailable
 from live.stream import Stream
 
-WAIT_S: Final = 5.0
-"""Until it is worth another try."""
+FULL: Final = Unavailable("too_many_subscribers", "No more streams are served; /v1/gateway says the same.")
 
 
 class FlowApi:
@@ -44,19 +43,10 @@ class FlowApi:
         try:
             flow = await self._source.sample()
         except Unavailable as unavailable:
-            return _answered(_later(unavailable.code, unavailable.message))
-        return _answered(Answer(200, flow.body()))
+            return answered(later(unavailable))
+        return answered(Answer(200, flow.body()))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._stream.is_full:
-            return _answered(_later("too_many_subscribers", "No more streams are served; /v1/gateway says the same."))
+            return answered(later(FULL))
         return await self._stream.serve(request, top=0)
-
-
-def _later(code: str, message: str) -> Answer:
-    return try_again(503, code, message, WAIT_S, random.random())
-
-
-def _answered(answer: Answer) -> web.Response:
-    headers = {"Cache-Control": "no-store", **dict(answer.headers)}
-    return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")

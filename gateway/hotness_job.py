@@ -4,6 +4,7 @@ Redis counts first, as it is a moment behind the players. The hourly sums in SQL
 with it in each turn (`ingest_hotness_difference_ratio`), and take its place after FAILURES_MAX turns without it.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -92,7 +93,8 @@ class HotnessJob:
             self._hourly.take(read)
             busiest = max(map(len, read.values()), default=0)
             self._at_once = max(1, min(HOURS_MAX, 2 * self._at_once, ENTRIES_AT_ONCE // max(busiest, 1)))
-        return self._hourly.views(hour)
+        # in a thread: of a large catalogue it takes seconds, in which signs and views have to be counted here
+        return await asyncio.to_thread(self._hourly.views, hour)
 
     async def _from_sums(self, connection: asyncpg.Connection, as_of: datetime, why: str) -> str:
         if self._failures < FAILURES_MAX:
@@ -106,7 +108,7 @@ class HotnessJob:
         status = reader_status.read(self._data_dir, "derived")
         if status is None or status.state != "running":
             return False
-        return (self._clock.now_us() - status.at_us) / 1e6 + status.lag_s < DERIVED_BEHIND_MAX_S
+        return status.behind_s(self._clock.now_us()) < DERIVED_BEHIND_MAX_S
 
     def _numbers(self) -> tuple[Any, ...]:
         of = self._settings

@@ -77,7 +77,7 @@ class Jobs:
             outcome = await job.turn()
         except StoreError as error:
             outcome = Turn("failed", str(error) or type(error).__name__)
-        except Exception as error:  # whatever it is, the readers go on, and so does the next turn
+        except Exception as error:  # no event is in hand: the readers go on, and the next turn comes
             log.exception("job_broken", job=job.name)
             outcome = Turn("failed", f"{type(error).__name__}: {error}")
         if outcome is not None:

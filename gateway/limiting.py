@@ -12,7 +12,8 @@ from gateway.layout import DataDir
 from ingest.clock import Clock
 from live import streams
 from live.surplus import Surplus
-from storage.postgres.accounts import Accounts
+from storage.postgres import accounts
+from storage.postgres.reads import Reads
 from storage.redis.connection import connect
 from storage.sink import StoreError
 
@@ -31,15 +32,15 @@ USERS_MAX: Final = 100
 
 async def run(settings: RedisSettings, data: DataDir, postgres_url: str, redis_url: str, clock: Clock) -> None:
     """For ever. While a store does not answer nothing is told, and the doors soon refuse nobody."""
-    lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
+    lease_us = settings.lease_us
     surplus = Surplus(lease_us + settings.heartbeat_s * 1_000_000)
-    client, accounts = connect(redis_url, DEADLINE_S), Accounts(postgres_url, DEADLINE_S)
+    client, reads = connect(redis_url, DEADLINE_S), Reads(postgres_url, DEADLINE_S)
     failed = ""
     try:
         while True:
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    await look(surplus, client, accounts, clock.now_us(), lease_us)
+                    await look(surplus, client, reads, clock.now_us(), lease_us)
             except (StoreError, TimeoutError) as error:
                 if (why := f"{type(error).__name__}: {error}") != failed:
                     log.warning("streams_not_limited", error=why)
@@ -49,17 +50,17 @@ async def run(settings: RedisSettings, data: DataDir, postgres_url: str, redis_u
                 await asyncio.to_thread(surplus_file.write, data.run, surplus.refused)
             await asyncio.sleep(PERIOD_S)
     finally:
-        accounts.close()
+        reads.close()
         await client.aclose()
 
 
-async def look(surplus: Surplus, client: Any, accounts: Accounts, now_us: int, lease_us: int) -> None:
+async def look(surplus: Surplus, client: Any, reads: Reads, now_us: int, lease_us: int) -> None:
     """Once, at all of whom a session began lately or who had too many. Raises SinkUnavailable, SinkRefused."""
     profiles = await streams.begun(client, now_us // 1_000_000 - OVERLAP_S, PROFILES_MAX)
     known = surplus.users
     if not profiles and not known:
         return
-    found = await accounts.of(profiles, known)
+    found = await accounts.of(reads, profiles, known)
     for user in known - found.keys():
         surplus.forget(user)
     users = list(found.items())

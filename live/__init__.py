@@ -4,7 +4,8 @@ Each takes a client of `storage.redis.connection.connect`, writes nothing, and r
 
     views.py    views of a content by hour, of all contents, and what was counted in all
     viewers.py  who watches now: sessions whose lease has not run out
-    streams.py  what profiles watch now; whose they are, catalogue.py asks PostgreSQL
+    streams.py  what profiles watch now
 
+catalogue.py (whose profiles they are) and hotness.py ask PostgreSQL, by tables.py, and raise Unavailable, as source.py.
 quality.py is the exception: its figures are in the memory of their reader (storage/qoe), which is asked over a socket.
 """

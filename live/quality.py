@@ -129,7 +129,7 @@ def doubt(status: ReaderStatus | None, now_us: int) -> str | None:
         return "The reader has not begun."
     if status.state != "running":
         return f"The reader is {status.state}; /statusz says why."
-    behind_s = (now_us - status.at_us) / 1e6 + status.lag_s
+    behind_s = status.behind_s(now_us)
     return f"The reader is {behind_s:.0f} s behind." if behind_s > BEHIND_MAX_S else None
 
 

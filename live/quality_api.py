@@ -3,17 +3,16 @@
 GET /v1/qoe?by=cdn_edge&window=5m&top=20
 """
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from ingest.answer import Answer, refusal, try_again
+from ingest.answer import Answer, refusal
 from ingest.clock import Clock
 from ingest.codes import OUT_OF_RANGE
-from live.api import NO_TOP, answered, top_of
+from live.answers import NO_TOP, answered, later, top_of
 from live.quality import Question, ask
 from live.source import Unavailable
 from storage.qoe.answer import WINDOWS_MIN
@@ -21,8 +20,6 @@ from storage.qoe.figures import DIMENSIONS
 from storage.reader_status import ReaderStatus
 
 WINDOW_DEFAULT: Final = "5m"
-WAIT_S: Final = 2.0
-"""Until it is worth another try."""
 NO_BY: Final = refusal(400, OUT_OF_RANGE, f"by is not one of {', '.join(DIMENSIONS)}.")
 NO_WINDOW: Final = refusal(400, OUT_OF_RANGE, f"window is not one of {', '.join(WINDOWS_MIN)}.")
 
@@ -47,7 +44,7 @@ class QualityApi:
         try:
             body = await ask(self._door, self._status(), question, self._clock.now_us())
         except Unavailable as unavailable:
-            return answered(try_again(503, unavailable.code, unavailable.message, WAIT_S, random.random()))
+            return answered(later(unavailable))
         return answered(Answer(200, body))
 
 

@@ -16,6 +16,7 @@ import orjson
 from config.settings import RedisSettings
 from ingest.clock import Clock
 from live import streams, viewers
+from live.shared import Shared
 from storage.reader_status import ReaderStatus
 from storage.redis.connection import connect
 from storage.sink import StoreError
@@ -39,7 +40,7 @@ class Unavailable(Exception):
     """There is no right number to give now."""
 
     def __init__(self, code: str, message: str) -> None:
-        """`code`: counters_unavailable or catalogue_unavailable, which pass, or rebuild_needed."""
+        """`code`: as live.answers.WAIT_S has them."""
         super().__init__(message)
         self.code = code
         self.message = message
@@ -88,7 +89,7 @@ def doubt(status: ReaderStatus | None, now_us: int, behind_max_s: float) -> Unav
         return Unavailable("rebuild_needed", "The counters were lost; `counters rebuild` brings them back.")
     if status.state != "running":
         return Unavailable("counters_unavailable", f"The reader that counts is {status.state}; /statusz says why.")
-    behind_s = (now_us - status.at_us) / 1e6 + status.lag_s
+    behind_s = status.behind_s(now_us)
     if behind_s > behind_max_s:
         return Unavailable("counters_unavailable", f"The reader that counts is {behind_s:.0f} s behind.")
     return None
@@ -122,9 +123,7 @@ class Source:
         self._client: Any | None = None
         self._client_url = ""
         self._turns = asyncio.Semaphore(READS_MAX)
-        self._sampling: asyncio.Task[Sample] | None = None
-        self._shared: Sample | None = None
-        self._shared_until_s = 0.0
+        self._shared = Shared(self._sample, clock)
         self._registration: bytes | None = None
         self._registered_us = 0
         """When we met another one than before."""
@@ -142,9 +141,7 @@ class Source:
         """What these profiles watch now. Raises Unavailable."""
 
         async def ask(client: Any, now_us: int) -> tuple[Watching, bytes]:
-            settings = self._settings()
-            lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
-            found = await streams.of(client, profiles, now_us, lease_us)
+            found = await streams.of(client, profiles, now_us, self._settings().lease_us)
             return Watching(now_us, found.streams), found.registration
 
         return await self.read(ask)
@@ -154,37 +151,25 @@ class Source:
 
         A shared one is as old as reading is slow; so whether counts are right is asked for each who asks.
         """
-        if self._shared is not None and self._clock.monotonic_s() < self._shared_until_s:
+        if self._shared.last is not None:
             self._doubted()
-            return self._shared
-        if self._sampling is None:
-            self._sampling = asyncio.create_task(self._sample())
-            self._sampling.add_done_callback(self._sampled)
-        return await asyncio.shield(self._sampling)
+        return await self._shared.get()
 
     async def close(self) -> None:
         """Let go of the connections."""
-        if self._sampling is not None:
-            self._sampling.cancel()
-            await asyncio.wait([self._sampling])
+        await self._shared.close()
         if self._client is not None:
             await self._client.aclose()
 
-    async def _sample(self) -> Sample:
+    async def _sample(self) -> tuple[Sample, float]:
         async def ask(client: Any, now_us: int) -> tuple[Sample, bytes]:
             found = await viewers.everywhere(client, now_us)
             return Sample(now_us, found.viewers), found.registration
 
         begun_s = self._clock.monotonic_s()
-        self._shared = await self.read(ask)
+        sample = await self.read(ask)
         took_s = self._clock.monotonic_s() - begun_s
-        self._shared_until_s = begun_s + max(SHARED_S, SHARED_FACTOR * took_s)
-        return self._shared
-
-    def _sampled(self, sampling: asyncio.Task[Sample]) -> None:
-        self._sampling = None
-        if not sampling.cancelled():
-            sampling.exception()  # whoever waited was told; nobody may have
+        return sample, begun_s + max(SHARED_S, SHARED_FACTOR * took_s)
 
     async def read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
         """What `ask(client, now_us)` finds, which it says beside the registration it was found under.

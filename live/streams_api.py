@@ -3,21 +3,21 @@
 GET /v1/streams/{user_id}   sessions of the user's profiles that play, beside what the plan allows
 """
 
-from uuid import UUID
+from typing import Final
 
 import orjson
 from aiohttp import web
 
 from ingest.answer import Answer, refusal
-from ingest.codes import BY_NAME, INVALID_UUID
-from ingest.decode.uuid import uuid_bytes
-from live.api import answered, later
+from live.answers import NO_UUID, answered, later, uuid_in
 from live.catalogue import Catalogue
 from live.source import Source, Unavailable, time_text
 
+UNKNOWN: Final = refusal(404, "unknown_user", "There is no such user in the catalogue.")
+
 
 class StreamsApi:
-    """The route, and what is behind it; the source is closed by who made it."""
+    """The route, and what is behind it, which is closed by who made it."""
 
     def __init__(self, source: Source, catalogue: Catalogue) -> None:
         self._source = source
@@ -27,22 +27,16 @@ class StreamsApi:
         """To be added to an application."""
         return [web.get("/v1/streams/{user_id}", self._user)]
 
-    async def close(self, _: web.Application) -> None:
-        """Behind the last answer."""
-        self._catalogue.close()
-
     async def _user(self, request: web.Request) -> web.StreamResponse:
-        try:
-            user_id = UUID(bytes=uuid_bytes(request.match_info["user_id"]))
-        except ValueError:
-            return answered(refusal(400, INVALID_UUID, BY_NAME[INVALID_UUID].sentence))
+        if (user_id := uuid_in(request, "user_id")) is None:
+            return answered(NO_UUID)
         try:
             account = await self._catalogue.account(user_id)
             if account is None:
-                return answered(refusal(404, "unknown_user", "There is no such user in the catalogue."))
+                return answered(UNKNOWN)
             found = await self._source.streams(account.profiles)
         except Unavailable as unavailable:
-            return answered(later(unavailable.code, unavailable.message))
+            return answered(later(unavailable))
         told = {
             "user_id": str(user_id),
             "plan": account.plan,

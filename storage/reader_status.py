@@ -39,6 +39,10 @@ class ReaderStatus(Struct, frozen=True):
     lag_frames: int = 0
     lag_s: float = 0.0
 
+    def behind_s(self, now_us: int) -> float:
+        """How far behind the spool's end it may be at `now_us`: its lag when it told, and what passed since."""
+        return (now_us - self.at_us) / 1e6 + self.lag_s
+
 
 def write(data_dir: Path, status: ReaderStatus) -> None:
     """Replace the status. Never raises: a full disk must not stop a drain."""

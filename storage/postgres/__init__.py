@@ -14,6 +14,8 @@
     connection.py    a connection that may be trusted with a transaction
     statement.py     queries.sql, by name
 
+The derivable reader's: derived.py (the sink), views.py, watch_history.py. What is done beside the flow: job.py.
+
 The schema's side: migration.py, migrations/, partition.py, partition_keeper.py. The auditor's: audit.py. The read
-side's: accounts.py.
+side's: reads.py, accounts.py.
 """

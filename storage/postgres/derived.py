@@ -72,7 +72,7 @@ class Derived:
                 if is_new or gap is not None:
                     await self._backfill(connection, "never counted" if is_new else str(gap), is_new)
                     known, _ = await positions.read(connection, self.reader)
-            except BaseException:
+            except BaseException:  # a backfill under way is rolled back whole; the spool and the rows are as they were
                 connection.terminate()
                 raise
         self._connection, self._positions = connection, known
@@ -94,7 +94,7 @@ class Derived:
                     await connection.execute("SELECT 1")
                 await self._forget(connection)
                 await self._adopt(connection)
-        except BaseException:
+        except BaseException:  # what was in hand is rolled back with its positions, and is read again
             self._connection = None
             connection.terminate()
             raise

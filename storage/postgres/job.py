@@ -63,7 +63,7 @@ class Job:
                 finally:
                     if not connection.is_closed():
                         await connection.execute(STATEMENTS["unlock_job"], self.name)
-        except BaseException:
+        except BaseException:  # no event is in hand, and the lock goes with the connection
             await self.close()
             raise
 
@@ -87,6 +87,7 @@ class Job:
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
+            await self._connection.execute(STATEMENTS["job_session"])
         return self._connection
 
 

@@ -1,5 +1,8 @@
 -- Every statement of the jobs. "-- name: what it does" begins one; storage.postgres.statement reads them.
 
+-- job_session: what a crash takes of a turn, the next one writes again; so no commit of theirs waits for the disk
+SET synchronous_commit = off;
+
 -- lock_job: whether nobody else runs job $1 now; held until it is let go, or this connection ends
 SELECT pg_try_advisory_lock(hashtextextended('ingest_jobs:' || $1::text, 0));
 

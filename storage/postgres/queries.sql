@@ -158,17 +158,19 @@ INSERT INTO ingest_registration (reader) VALUES ($1) ON CONFLICT DO NOTHING;
 -- forget_views: settled before $1, at most $2
 DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED));
 
--- account: a user's plan, how many streams it allows at once, and the profiles; nothing where there is no such user
-SELECT account.subscription_tier AS plan, plan.max_streams AS streams_max,
-       ARRAY(SELECT profile.id FROM profiles AS profile WHERE profile.user_id = account.id ORDER BY profile.slot) AS profiles
-  FROM users AS account
-  LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
- WHERE account.id = $1;
-
--- accounts: the same of several: those whose the profiles $1 are, and the users $2
+-- accounts: plan, streams that it allows at once, and profiles of those whose the profiles $1 are, and of the users $2
 SELECT account.id, account.subscription_tier AS plan, plan.max_streams AS streams_max,
        ARRAY(SELECT profile.id FROM profiles AS profile WHERE profile.user_id = account.id ORDER BY profile.slot) AS profiles
   FROM users AS account
   LEFT JOIN subscription_plans AS plan ON plan.name = account.subscription_tier
  WHERE account.id IN (
     SELECT profile.user_id FROM profiles AS profile WHERE profile.id = ANY($1::uuid[]) UNION SELECT unnest($2::uuid[]));
+
+-- hotness: of content $1
+SELECT content_id, hotness_score, view_count_24h, view_count_7d, view_count_30d, replication_tier, ttl_hint, updated_at
+  FROM content_hotness WHERE content_id = $1;
+
+-- hottest: of replication tier $1, or of all, the first $2
+SELECT content_id, hotness_score, view_count_24h, view_count_7d, view_count_30d, replication_tier, ttl_hint, updated_at
+  FROM content_hotness WHERE $1::int IS NULL OR replication_tier = $1
+ ORDER BY hotness_score DESC, content_id LIMIT $2;

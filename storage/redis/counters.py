@@ -98,7 +98,7 @@ class Counters:
         self._disk = disk
         self._clock = clock
         self._chance = chance
-        self._lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
+        self._lease_us = settings.lease_us
         self._memory_us = MEMORY_LEASES * self._lease_us
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max

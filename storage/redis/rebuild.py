@@ -68,7 +68,7 @@ class Rebuild:
     ) -> None:
         self._client: Any = connect(url)
         self._now_us = now_us
-        self._lease_us = round(settings.lease_factor * settings.heartbeat_s * 1_000_000)
+        self._lease_us = settings.lease_us
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
         self._limit_streams = int(settings.limit_streams)

@@ -103,7 +103,7 @@ def test_without_postgresql_those_asked_for_lately_are_told_and_others_are_a_503
     with stopped(pid_of(gateway, "postgres")):
         assert streams(gateway, known).json["limit"] == 6
         answer = streams(gateway, other)
-        assert (answer.status, answer.json["error"]) == (503, "catalogue_unavailable")
+        assert (answer.status, answer.json["error"]) == (503, "store_unavailable")
         assert 1 <= int(answer.headers["retry-after"]) <= 30
         assert ask(gateway.endpoints["admin"] + "/v1/live").status == 200
     eventually(lambda: streams(gateway, other).status == 200, BACK_S, "as before")

@@ -1,6 +1,8 @@
 """What a drain says of its lag while it keeps up, and while it does not."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,5 +71,31 @@ def test_what_is_left_of_a_backlog_is_as_old_as_it_is_also_while_the_drain_rests
                 if status_of(tmp_path).lag_frames and status_of(tmp_path).last_success_us:
                     seen_s.append(status_of(tmp_path).lag_s)
         assert min(seen_s) > 3_590
+
+    run(scenario())
+
+
+def test_a_drain_with_a_share_rests_for_as_long_as_that_asks_for(tmp_path: Path) -> None:
+    """A rest may be longer than it has to be, on a busy machine, and never shorter."""
+
+    async def scenario() -> None:
+        store, collector = MemoryStore(), Collector(tmp_path)
+        collector.append(60)
+        spans_s: list[tuple[float, float]] = []
+
+        class Timed(MemorySink):
+            async def write(self, slices: Sequence[Slice]) -> None:
+                begun_s = time.monotonic()
+                await super().write(slices)
+                await asyncio.sleep(0.02)
+                spans_s.append((begun_s, time.monotonic()))
+
+        async with draining(tmp_path, Timed(store), batch_max_bytes=600, share_max=0.25):
+            await until(lambda: len(spans_s) >= 4)
+        rests_s = [later[0] - earlier[1] for earlier, later in itertools.pairwise(spans_s[:4])]
+        assert all(rest_s > 2.9 * (span_s[1] - span_s[0]) for rest_s, span_s in zip(rests_s, spans_s, strict=False)), (
+            spans_s,
+            rests_s,
+        )
 
     run(scenario())

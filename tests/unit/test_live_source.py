@@ -13,7 +13,7 @@ from config.settings import RedisSettings
 from ingest.clock import SystemClock
 from live import source as live_source
 from live import viewers
-from live.api import TOP_DEFAULT, top_of
+from live.answers import TOP_DEFAULT, top_of
 from live.source import TOP_MAX, Sample, Source, Unavailable, behind_max_s, doubt, time_text
 from live.viewers import Everywhere
 from storage.reader_status import ReaderStatus
@@ -129,7 +129,7 @@ async def test_a_shared_sample_is_no_answer_once_the_counts_are_lost(made_up: Ma
     status = running()
     source = a_source(lambda: status)
     before = await source.sample()
-    source._shared_until_s += 60.0  # a slow Redis made it good for long
+    source._shared._until_s += 60.0  # a slow Redis made it good for long
     assert await source.sample() is before
     status = replace(status, state="rebuild_needed")
     with pytest.raises(Unavailable) as why:
