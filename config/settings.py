@@ -92,6 +92,7 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Counters and leases."""
 
     url: str = ""  # empty: only with --embedded
+    embedded_memory_max_bytes: Positive = GIB  # about five million sessions and views; then writes are refused
     batch_max_bytes: Positive = 4 * MIB  # of frames read for one script call
     batch_interval_ms: NotNegative = 100  # counts are right to within seconds; larger calls cost less an event
     heartbeat_s: Positive = 10  # what players are told to send

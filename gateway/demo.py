@@ -169,6 +169,7 @@ class Demo:
         )
         return "\n".join(
             (
+                f"  page      {at['admin']}/",
                 f"  events    {at['http']}/v1/events",
                 f"  metrics   {at['admin']}/metrics",
                 f"  status    {at['admin']}/statusz",

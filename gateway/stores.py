@@ -25,7 +25,9 @@ class Stores:
         self.postgres_url = settings.postgres.url
         self.redis_url = settings.redis.url
         self.postgres = EmbeddedPostgres(data.root) if embedded and not self.postgres_url else None
-        self.redis = EmbeddedValkey(data.root) if embedded and not self.redis_url else None
+        memory_max_bytes = settings.redis.embedded_memory_max_bytes
+        valkey = EmbeddedValkey(data.root, memory_max_bytes=memory_max_bytes)
+        self.redis = valkey if embedded and not self.redis_url else None
         self.redis_known = asyncio.Event()
         """The readers can begin."""
         self._restarts = {"postgres": 0, "redis": 0}

@@ -145,7 +145,10 @@ class Drain:
             await asyncio.sleep(STATUS_S)
 
     async def _session(self) -> None:
-        self._feed.seat(await self._sink.open())
+        positions = await self._opened()
+        if positions is None:
+            return
+        self._feed.seat(positions)
         refresh_at_s = 0.0
         probe_at_s = self._clock.monotonic_s() + PROBE_S
         last_look = False
@@ -191,6 +194,23 @@ class Drain:
                 rest_s = max(rest_s, started_s + self._interval_s - self._clock.monotonic_s())
             if rest_s > 0:
                 await self._sleep(rest_s)
+
+    async def _opened(self) -> dict[str, int] | None:
+        """Where the store stands; None when `stop` came first to one that is derivable: counting anew may take minutes,
+        and is begun again by the next start.
+        """
+        if not self._derivable:
+            return await self._sink.open()
+        opening = asyncio.ensure_future(self._sink.open())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else None
+        finally:
+            stopping.cancel()
+            if not opening.done():
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
 
     def _succeeded(self, slices: list[Slice], took_s: float) -> None:
         self._attempt = self._fenced = 0

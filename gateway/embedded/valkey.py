@@ -16,9 +16,7 @@ from gateway.embedded.account import own_account
 from gateway.embedded.binaries import valkey_binary
 from gateway.embedded.server import ATTEMPTS_MAX, POLL_S, EmbeddedServerError, ServerProcess, free_port
 
-MEMORY_MAX_BYTES = (
-    GIB  # some five million views remembered; past it writes are refused, and the counters' reader says so
-)
+MEMORY_MAX_BYTES = GIB  # past it writes are refused, and the counters' reader says so
 STOP_TIMEOUT_S = 15.0  # the log's last second is fsynced
 LOAD_TIMEOUT_S = 300.0  # replaying the log of MEMORY_MAX_BYTES, on a slow disk
 

@@ -137,6 +137,10 @@ class BenchGateway:
         server = await self._store.info("server")
         return str(server.get("valkey_version") or server["redis_version"])
 
+    async def redis_used_bytes(self) -> int:
+        """Of its data, all of it."""
+        return int((await self._store.info("memory"))["used_memory_dataset"])
+
     def memory_bytes(self) -> int:
         """Of all processes of the gateway, without the stores: proportional set sizes."""
         return pss_bytes(self._own)

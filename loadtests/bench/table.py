@@ -45,7 +45,8 @@ def _by_process(figures: Report) -> str:
 
 
 def _crowd(figures: Report) -> str:
-    return f"{figures['told']:,} told of {figures['viewers']:,}: {figures['off_share']:.2%} off"
+    counted = f"{figures['told']:,} told of {figures['viewers']:,}: {figures['off_share']:.2%} off"
+    return f"{counted}; what is known of each session: {figures['sessions_mib']:,} MiB more"
 
 
 MARKS: Final = (

@@ -20,6 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from config.limits import MIB
 from gateway.embedded import EmbeddedPostgres, EmbeddedServerError, EmbeddedValkey, account, postgres, valkey
 from gateway.embedded.account import Account
 from gateway.embedded.binaries import postgres_binaries, valkey_binary
@@ -33,6 +34,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 OWNER = """
 import asyncio, sys, time
 from pathlib import Path
+from config.limits import MIB
 from gateway.embedded import EmbeddedPostgres, EmbeddedValkey
 stores = [EmbeddedPostgres(Path(sys.argv[1]), settings={"shared_buffers": "32MB"}), EmbeddedValkey(Path(sys.argv[1]))]
 for store in stores:
@@ -63,7 +65,7 @@ def counters(data_dir: Path) -> Iterator[EmbeddedValkey]:
     """A Valkey of this test's own, not yet started."""
     if valkey_binary() is None:
         left_out("no Valkey found")
-    server = EmbeddedValkey(data_dir)
+    server = EmbeddedValkey(data_dir, memory_max_bytes=64 * MIB)
     yield server
     asyncio.run(server.stop())
 
@@ -129,6 +131,7 @@ def test_counters_outlive_a_restart(counters: EmbeddedValkey) -> None:
     with redis.Redis.from_url(url) as client:
         client.incr("kept")
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory") == {"maxmemory": str(64 * MIB)}
         assert client.config_get("appendonly") == {"appendonly": "yes"}
     asyncio.run(counters.stop())
     assert asyncio.run(counters.start()) == url

@@ -69,6 +69,52 @@ def test_with_time_to_finish_it_delivers_what_is_on_disk_and_ends_by_itself(tmp_
     assert len(sink.store.rows) == rows
 
 
+class CountingAnew(MemorySink):
+    """Asks for the end while it is opened, and then takes its time."""
+
+    def __init__(self, store: MemoryStore, stop: asyncio.Event, takes_s: float) -> None:
+        super().__init__(store)
+        self._stop, self._takes_s = stop, takes_s
+        self.opened = self.broken_off = False
+
+    async def open(self):
+        self._stop.set()
+        try:
+            await asyncio.sleep(self._takes_s)
+        except asyncio.CancelledError:
+            self.broken_off = True
+            raise
+        self.opened = True
+        return await super().open()
+
+
+def opened(data_dir: Path, takes_s: float, derivable: bool) -> CountingAnew:
+    """The sink of a drain that was asked to stop while it opened its store."""
+
+    async def main() -> CountingAnew:
+        stop = asyncio.Event()
+        sink = CountingAnew(MemoryStore(), stop, takes_s)
+        delivering = drain.run(
+            sink, data_dir, batch_max_bytes=1, batch_interval_ms=0, clock=SystemClock(), disk=FileDisk(), stop=stop,
+            finishing=lambda: True, derivable=derivable,
+        )  # fmt: skip
+        await asyncio.wait_for(delivering, PATIENCE_S)
+        return sink
+
+    return asyncio.run(main())
+
+
+def test_a_derivable_store_that_is_counted_anew_is_broken_off_when_told_to_stop(tmp_path):
+    a_backlog(tmp_path)
+    sink = opened(tmp_path, 10 * PATIENCE_S, derivable=True)
+    assert sink.broken_off and not sink.store.rows
+
+
+def test_a_required_store_that_opens_late_is_still_given_what_is_on_disk(tmp_path):
+    rows = a_backlog(tmp_path)
+    assert len(opened(tmp_path, 0.1, derivable=False).store.rows) == rows
+
+
 def test_what_came_to_the_spool_after_its_last_look_is_delivered_too(tmp_path):
     class LateSink(SlowSink):
         async def write(self, slices):
