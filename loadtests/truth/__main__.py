@@ -1,9 +1,9 @@
 """Whether every number is right, `./gw truth`: a seeded crowd, and each number that is served beside its ledger's.
 
 Starts a gateway of two collectors with stores of its own. Thirty hours of sessions are posted in any order (offline
-spells, resends, wrong clocks, plays across midnight), then those of people who watch now, whose number is read until
-the last lease has run out. Then Valkey is flushed, its counters are rebuilt, others come to watch, and all is compared
-again. Exit code 1 when a number is wrong.
+spells, resends, wrong clocks, plays across midnight), then some whose every stall is known, then those of people who
+watch now, whose number is read until the last lease has run out. Then Valkey is flushed, its counters are rebuilt,
+others come to watch, and all is compared again. Exit code 1 when a number is wrong.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -31,6 +31,7 @@ from loadtests.truth import evening, hotness
 from loadtests.truth.asking import Asking, Live
 from loadtests.truth.posting import post_all
 from loadtests.truth.progress import expected_progress
+from loadtests.truth.quality import Edge, Watched
 from loadtests.truth.verdict import Verdict
 from loadtests.truth.viewers import streams_at, viewers_at, watches
 from loadtests.verifying import command
@@ -47,6 +48,9 @@ STREAMS_AT_ONCE: Final = 12  # of them in each turn
 LIVE_EVERY_S: Final = 1.5
 SETTLE_S: Final = 300.0
 JOBS_S: Final = 180.0  # hotness is written every minute, and who waits for the catalogue is looked for every minute
+KNOWN_MAX: Final = 2_000
+KNOWN_AT_ONCE: Final = 100  # posted within less than the five seconds that an event may be late
+FOLLOWED: Final = {"INGEST_QOE_SESSIONS_MAX": "1000000", "INGEST_QOE_SIGNS_PER_S_MAX": "1000000"}  # all, no sample
 UNKNOWN_SHARE: Final = 0.2  # of the profiles, until the end
 
 
@@ -69,12 +73,16 @@ class Truth:
         now_ms = time.time_ns() // 1_000_000
         await self._post(list(evening.past(self.seed, self.sessions, now_ms)), "of the last thirty hours")
         await self.asking.settled(SETTLE_S)
+        known_edges = await self._known()
         await self._watch("")
         self._users |= await self.asking.know_profiles(self.seed, unknown)
         await self._compare("")
+        await self._quality(known_edges, "")
         await self._flush_and_rebuild()
+        known_edges = await self._known()
         await self._watch(", Valkey rebuilt")
         await self._compare(", Valkey rebuilt")
+        await self._quality(known_edges, ", Valkey rebuilt")
         return self.verdict
 
     def _profiles(self) -> tuple[range, range]:
@@ -83,9 +91,12 @@ class Truth:
         return range(first_unknown), range(first_unknown, many)
 
     async def _post(self, viewings: Sequence[Viewing], which: str) -> None:
-        self._waves += 1
         requests = evening.requests(self.seed + self._waves, viewings)
         tell(f"{len(viewings):,} sessions {which}: {len(requests):,} requests …")
+        await self._send(requests)
+
+    async def _send(self, requests: Sequence[evening.Request]) -> None:
+        self._waves += 1
         path = self.directory / f"truth-{self._waves}.ledger"
         tally = await post_all(self.product.endpoints["http"], requests, path, self.seed + self._waves)
         if tally.given_up:
@@ -173,6 +184,28 @@ class Truth:
             seen.judge(kind, f"profile {key[0]} content {key[1]}", wrong, exactly=len(places) == 1)
         return seen
 
+    async def _known(self) -> Mapping[str, Edge]:
+        """People whose every stall is known, on edges of their own, as many at once as can be posted in a moment."""
+        many = min(KNOWN_MAX, self.sessions // 10)
+        tell(f"{many:,} sessions whose quality is known …")
+        edges = [f"truth-{self._waves}-{name}" for name in ("ams", "fra", "iad")]
+        watched = Watched(self.seed + self._waves, edges, [one.content_id for one in catalogue(self.seed)])
+        for first in range(0, many, KNOWN_AT_ONCE):
+            now_ms = time.time_ns() // 1_000_000
+            sessions = watched.sessions(min(KNOWN_AT_ONCE, many - first), now_ms)
+            await self._send(evening.requests_of(self.seed + self._waves, sessions))
+        return watched.edges
+
+    async def _quality(self, edges: Mapping[str, Edge], when: str) -> None:
+        async def look() -> Verdict:
+            seen, said = Verdict(), await self.asking.quality()
+            for name, edge in edges.items():
+                wrong = edge.wrong(said[name]) if name in said else "it has none"
+                seen.judge("quality of experience of an edge" + when, name, wrong)
+            return seen
+
+        await self._until_right(look)
+
     async def _flush_and_rebuild(self) -> None:
         tell("flushing Valkey, and rebuilding its counters …")
         store = redis.Redis.from_url(self.product.endpoints["redis"])
@@ -218,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(made)
         directory.chmod(0o755)  # the embedded PostgreSQL may have to run as another user
         try:
-            with Product(directory / "data", arguments=["--workers", "2"]) as product:
+            with Product(directory / "data", arguments=["--workers", "2"], environment=FOLLOWED) as product:
                 product.start()
                 product.wait_ready()
                 verdict = asyncio.run(play(product, directory, options))

@@ -8,7 +8,7 @@ devices and for the same content.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -58,14 +58,23 @@ def watching(seed: int, sessions: int, now_ms: int, profiles_of: int) -> Iterato
 
 def requests(seed: int, viewings: Sequence[Viewing]) -> list[Request]:
     """The viewings cut into requests, all of them in an order that has nothing to do with when things happened."""
-    rng = random.Random(f"truth:order:{seed}")
+    told = [([step.event for step in one.steps], one.skew_ms, one.needs_sent_at) for one in viewings]
+    return _shuffled(random.Random(f"truth:order:{seed}"), told)
+
+
+def requests_of(seed: int, sessions: Sequence[list[dict[str, Any]]]) -> list[Request]:
+    """The same for events of sessions whose clock is right."""
+    return _shuffled(random.Random(f"truth:order:{seed}"), [(events, 0, False) for events in sessions])
+
+
+def _shuffled(rng: random.Random, told: Iterable[tuple[list[dict[str, Any]], int, bool]]) -> list[Request]:
     cut = []
-    for told in viewings:
-        events = [step.event for step in told.steps]
-        while events:
+    for events, skew_ms, needs_sent_at in told:
+        at = 0
+        while at < len(events):
             size = rng.choice(EVENTS_A_REQUEST)
-            cut.append(Request(tuple(events[:size]), told.skew_ms, told.needs_sent_at))
-            events = events[size:]
+            cut.append(Request(tuple(events[at : at + size]), skew_ms, needs_sent_at))
+            at += size
     rng.shuffle(cut)
     return cut
 
