@@ -77,9 +77,9 @@ class Asking:
         return Hotness(views, said["hotness_score"], said["replication_tier"], said["ttl_hint"])
 
     async def quality(self) -> dict[str, Mapping[str, Any]]:
-        """Of the last hour: edge → what it says of it."""
-        said = await self._get("/v1/qoe?by=cdn_edge&window=1h&top=100")
-        return {one["cdn_edge"]: one for one in said["groups"]}
+        """Of the last hour: edge → what it says of it; nothing while its reader has no figures."""
+        said = await self._get("/v1/qoe?by=cdn_edge&window=1h&top=100", or_none=True)
+        return {} if said is None else {one["cdn_edge"]: one for one in said["groups"]}
 
     async def settled(self, within_s: float, reader: str = "") -> None:
         """Wait until every reader, or this one, stands at the end of the spool, as it is now. Raises TimeoutError."""
