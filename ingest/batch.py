@@ -77,7 +77,7 @@ class EventError(Struct, frozen=True):
     index: int
     """Position in the request, from 0 (NDJSON: of the non-empty line)."""
     id: str | None
-    """The event_id as sent, when it is a text of at most 64 characters."""
+    """The event_id, of an ad event the impression_id, as sent, when it is a text of at most 64 characters."""
     code: str
     path: str
     """JSONPath within the event: `$.bitrate`; `$` when it is the event itself."""

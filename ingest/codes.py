@@ -62,7 +62,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(13, INVALID_UUID, 400, "A text is not a UUID (8-4-4-4-12 or 32 hexadecimal digits)."),
     Code(14, INVALID_TIME, 400, "A text is not an RFC 3339 time with an offset."),
     Code(15, UNKNOWN_EVENT_TYPE, 400, "The event_type is not in the vocabulary."),
-    Code(16, UNSUPPORTED_TYPE, 400, "The type is not playback."),
+    Code(16, UNSUPPORTED_TYPE, 400, "The type is neither playback nor ad."),
     Code(17, NO_IDENTITY, 400, "Without an event_id, sequence or position is required."),
     Code(18, TOO_OLD, 400, "The event is older than the door takes."),
     Code(19, TOO_NEW, 400, "The event lies too far in the future."),

@@ -33,9 +33,9 @@ def test_an_ad_event_comes_back_from_its_tuple(row: AdRow) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 22, 30, -1])
 def test_a_tuple_cut_short_is_none(cut: int) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="tuple"):
         ad.walk(ad.encode(FULL)[:cut])
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="tuple"):
         ad.walk(ad.encode(FULL) + b"x")
 
 
