@@ -1,5 +1,6 @@
 """An ad event's names, and its tuple: the first three columns are its identity, and nothing else is."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,7 @@ CAMPAIGN = UUID("0b9a3c52-0000-4000-8000-00000000000c")
 AT_US = 1_780_000_000_123_456
 
 
-def an_ad(**changes: object) -> AdRow:
+def an_ad(**changes: Any) -> AdRow:
     return AdRow(IMPRESSION, "start", None, AT_US, AT_US + 2_000_000)._replace(**changes)
 
 
