@@ -9,6 +9,7 @@ The head is parsed by llhttp, as aiohttp does it, and its end is found a second 
 whose end the two do not agree is not plain, so that nothing can be smuggled between them (RFC 9112 §11.2).
 """
 
+import re
 from typing import Any, Final
 
 import httptools
@@ -33,8 +34,11 @@ _LENGTH: Final = b"\r\ncontent-length:"
 _PATH: Final = EVENTS_PATH.encode()
 _QUERY: Final = _PATH + b"?"
 _PIXELS: Final = pixel.PATH.encode()
+_GET_PIXEL: Final = b"GET " + _PIXELS
+_VISIBLE: Final = re.compile(rb'[!"$-~]*')
+"""What a URL may be made of, without a fragment: llhttp says the same."""
 _BEGINNINGS: Final = (
-    b"POST " + _PATH, b"GET " + _PIXELS, b"HEAD " + _PIXELS, b"OPTIONS " + _PATH, b"OPTIONS " + _PIXELS,
+    b"POST " + _PATH, _GET_PIXEL, b"HEAD " + _PIXELS, b"OPTIONS " + _PATH, b"OPTIONS " + _PIXELS,
 )  # fmt: skip
 _UNUSUAL: Final = frozenset({
     b"transfer-encoding", b"expect", b"upgrade",
@@ -63,6 +67,7 @@ class PlainReader:
         "_headers",
         "_message_whole",
         "_parser",
+        "_pixel_behind",
         "_probe",
         "_probed_bytes",
         "_repeated",
@@ -86,6 +91,8 @@ class PlainReader:
         self._probed_bytes = 0
         self._before = self._behind = b""
         """Around the digits of the last plain head's Content-Length; empty: there was none to compare with."""
+        self._pixel_behind = b""
+        """What stood behind the last pixel's URL; empty: the last head was no pixel's."""
         self.last: AnyHead = Head.of("", None, "", None, "", minimal=False)
         """The last plain head."""
         self.path = EVENTS_PATH
@@ -100,7 +107,10 @@ class PlainReader:
         self.keep_alive = True
 
     def next(self, data: bytes, at: int) -> int:
-        """Where the body behind the head at `at` begins; NOT_WHOLE or NOT_PLAIN, which are not positive."""
+        """Where the body behind the head at `at` begins; NOT_WHOLE or NOT_PLAIN, which are not positive.
+
+        A head that is the last one again, but for the digits of its length or for a pixel's URL, is not parsed.
+        """
         before = self._before
         if before and data.startswith(before, at):
             begin = at + len(before)
@@ -111,6 +121,21 @@ class PlainReader:
                     self._probe = None
                     self.length_bytes = length_bytes
                     return end + len(self._behind)
+        pixel_behind = self._pixel_behind
+        if pixel_behind and data.startswith(_GET_PIXEL, at):
+            begin = at + len(_GET_PIXEL)
+            end = data.find(b" ", begin)
+            head_bytes = end - at + len(pixel_behind)
+            if (
+                data.startswith(pixel_behind, end)
+                and head_bytes <= self._head_max_bytes
+                and _VISIBLE.fullmatch(data, begin, end)
+            ):
+                self._probe = None
+                path, _, query = data[begin:end].decode().partition("?")
+                assert isinstance(self.last, PixelHead)
+                self.last = PixelHead(path, query, self.last.crawler)
+                return at + head_bytes
         found = data.find(HEAD_END, at)
         if found < 0:
             return NOT_WHOLE
@@ -123,7 +148,7 @@ class PlainReader:
         After a head with a body, `end` is called before the next one; after False nothing is any more.
         """
         self._probe = None
-        self._before = b""
+        self._before = self._pixel_behind = b""
         if len(data) > self._head_max_bytes or not data.isascii():
             return False
         if self._parser is None:  # not before there is something to parse: most connections are idle
@@ -173,6 +198,8 @@ class PlainReader:
             self.path, self.preflight = pixel.PATH, pixel.PREFLIGHT
             path, _, query = url[len(_PIXELS) :].decode().partition("?")
             self.last = PixelHead.of(path, query, user_agent)
+            if method == b"GET" and self.keep_alive and data.startswith(_GET_PIXEL):
+                self._pixel_behind = data[data.find(b" ", len(_GET_PIXEL)) :]
             return True
         self.path, self.preflight = EVENTS_PATH, EVENTS_PREFLIGHT
         encoding, country = headers.get(b"content-encoding"), headers.get(self._country_header)
