@@ -15,7 +15,7 @@ from ingest import cors
 from ingest.ad import CLICK
 from ingest.admission import AD_DEADLINE, SPOOL_UNAVAILABLE
 from ingest.answer import Answer
-from ingest.batch import KIND_AD, MONTH_AD, SCHEMA_AD, Batch, FrameBody
+from ingest.batch import Batch
 from ingest.click import TargetRefused, Targets, redirect
 from ingest.codes import BY_NAME
 from ingest.crawler import is_crawler
@@ -110,9 +110,8 @@ class Pixels:
             intake.tally.batch(batch)
             return answer
         waiting = _Waiting(intake.clock.monotonic_s() + self._deadline_s, told)
-        body = FrameBody.of(KIND_AD, 0, MONTH_AD, (pixel.row,), SCHEMA_AD)
         try:
-            self._appender.append([body], received_at_us, 0, {}, partial(self._settled, waiting, answer, batch))
+            self._appender.append_row(pixel.row, received_at_us, partial(self._settled, waiting, answer, batch))
         except SpoolUnavailable:
             return self._refused(SPOOL_UNAVAILABLE)
         intake.admission.occupy(BOOKED_BYTES)
