@@ -34,7 +34,8 @@ COLUMNS = {
     "epg_events": """id uuid, channel_id uuid, content_id uuid, title varchar(255), start_time timestamp, end_time
         timestamp, duration int""",
     "ad_campaigns": "id uuid",
-    "ad_impressions": "impression_id uuid not null",
+    "ad_impressions": """impression_id uuid not null, events bigint not null, repeats bigint not null, duration int,
+        implausible boolean not null""",
     "content_hotness": """content_id uuid, hotness_score double precision, view_count_24h int, view_count_7d int,
         view_count_30d int, replication_tier int, ttl_hint int""",
     "admin_users": "id uuid",
