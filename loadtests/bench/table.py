@@ -59,6 +59,7 @@ MARKS: Final = (
     Mark("pixel", ("share_of_bare_aiohttp",), "pixels: share of bare aiohttp", 0.7, True, _pixels),
     Mark("many", ("cpu_us_per_event", "gateway"), "gateway CPU, µs an event", 4.0, False, _by_process),
     Mark("many", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs a row", 5.0, False),
+    Mark("ads", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs an ad event", 15.0, False),
     Mark("resent", ("share_of_none_resent_1%",), "rows/s with 1 % resent, of none", 0.9, True),
     Mark("resent", ("share_of_none_resent_10%",), "rows/s with 10 % resent, of none", 0.6, True),
     Mark("latency", ("50%", "latency_ms", "p99"), "answer p99 at half of saturation, ms", 15.0, False),
