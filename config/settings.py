@@ -44,6 +44,7 @@ class HttpSettings(Struct, frozen=True, forbid_unknown_fields=True):
     general_connections_max: Positive = 1_024  # of those, read by aiohttp: some 50 KiB each with what they send ahead
     keepalive_s: Positive = 75  # idle connections; longer than the 60 s of common balancers
     header_max_bytes: Positive = 16 * KIB  # request line and each header; ad URLs are long
+    ad_deadline_s: Positive = 5  # a pixel not on disk by then is answered 503; a page does not wait for longer
     country_header: str = ""  # a CDN header to trust for the viewer's country, e.g. CF-IPCountry
 
 
@@ -60,6 +61,17 @@ class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     past_s: Positive = 35 * 86_400  # offline players keep events 14 days; a month is the longest offline rental
     future_s: Positive = 86_400  # time zones mistaken for offsets
     crawlers_are_tests: bool = True  # by their User-Agent: what they play is stored as a test, and in no number
+
+
+class AdsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a viewer's click may be sent on to: without either, nowhere."""
+
+    click_secret: str = ""  # signs targets (HMAC-SHA256): 32 random characters or more; the ad server has it, too
+    click_hosts: str = ""  # hosts that need no signature, by commas; .example.com is every host below it
+
+    def __post_init__(self) -> None:
+        if self.click_secret and len(self.click_secret) < 16:
+            raise ValueError("ads.click_secret is shorter than 16 characters")
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +178,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSettings = HttpSettings()
     admin: AdminSettings = AdminSettings()
     door: DoorSettings = DoorSettings()
+    ads: AdsSettings = AdsSettings()
     spool: SpoolSettings = SpoolSettings()
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()

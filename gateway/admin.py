@@ -31,6 +31,7 @@ from ingest.spool.recovery import incarnations
 from ingest.spool.retention import used_bytes
 from ingest.spool.shortfall import noted
 from live.api import LiveApi
+from live.campaigns_api import CampaignsApi
 from live.catalogue import Catalogue
 from live.hotness_api import HotnessApi
 from live.page.serving import Page
@@ -89,6 +90,7 @@ class Admin:
                 web.get("/openapi.json", self._openapi),
                 *live.routes(),
                 *HotnessApi(tables).routes(),
+                *CampaignsApi(tables, SystemClock()).routes(),
                 *StreamsApi(source, Catalogue(tables, SystemClock())).routes(),
                 *quality.routes(),
                 *flow.routes(),

@@ -12,6 +12,7 @@ import uvloop
 
 from config.settings import Settings, SettingsError
 from gateway import logs
+from gateway.ad_urls_command import ad_urls_command
 from gateway.command import (
     Failed,
     config_option,
@@ -213,6 +214,7 @@ def migrate_force(config: Path | None, data_dir: str | None, version: int) -> No
 main.add_command(spool)
 main.add_command(dead_letters)
 main.add_command(counters)
+main.add_command(ad_urls_command)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """What a person changes in an event before it is posted again. Pure.
 
-The key of its row, event_id and occurred_at, is not to be changed: it makes a second replay the same row.
+The key of its row is not to be changed: it makes a second replay the same row. Of playback it is event_id and
+occurred_at, of an ad event impression_id, event and progress_offset.
 """
 
 from collections.abc import Mapping
@@ -8,13 +9,18 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.ad import AD_COLUMNS
+from ingest.decode import ad
 from ingest.decode.time import time_us
 from ingest.decode.undecodable import Refused
 from ingest.event import FIELD_NAMES
 from ingest.tuple import COLUMNS
 
-TYPES: Final = {column.name: column.type for column in COLUMNS if column.name in FIELD_NAMES}
+KNOWN: Final = FIELD_NAMES | ad.FIELD_NAMES
+TYPES: Final = {column.name: column.type for column in (*AD_COLUMNS, *COLUMNS) if column.name in KNOWN}
 KEY: Final = ("event_id", "occurred_at")
+AD_KEY: Final = ("impression_id", "event", "progress_offset")
+UUIDS: Final = ("event_id", "impression_id")
 
 
 class BadEdit(Exception):
@@ -24,9 +30,10 @@ class BadEdit(Exception):
 def parsed_edit(text: str) -> tuple[str, Any]:
     """FIELD=VALUE → name and value; `null` takes a field away (None). Raises BadEdit."""
     name, equals, value = text.partition("=")
+    free = TYPES.keys() - {*KEY, *AD_KEY}
     if not equals or name not in TYPES:
-        raise BadEdit(f"{text!r}: FIELD=VALUE is wanted, FIELD one of {', '.join(sorted(TYPES.keys() - {*KEY}))}")
-    if name in KEY:
+        raise BadEdit(f"{text!r}: FIELD=VALUE is wanted, FIELD one of {', '.join(sorted(free))}")
+    if name not in free:
         raise BadEdit(
             f"{name} is the key of the event's row and stays as it is, so that a second replay is the same row"
         )
@@ -56,7 +63,7 @@ def event_in(data: bytes) -> dict[str, Any]:
         found = found["event"]
     if not isinstance(found, dict):
         raise BadEdit("it is no JSON object")
-    unknown = sorted(found.keys() - FIELD_NAMES)
+    unknown = sorted(found.keys() - KNOWN)
     if unknown:
         raise BadEdit(f"it has fields that no event has: {', '.join(unknown)}")
     return found
@@ -64,16 +71,21 @@ def event_in(data: bytes) -> dict[str, Any]:
 
 def with_key(corrected: dict[str, Any], original: Mapping[str, Any]) -> dict[str, Any]:
     """The corrected event under the key of the original, which it may leave out. Raises BadEdit when it has another."""
-    for name in KEY:
-        if _same(name, corrected.setdefault(name, original.get(name)), original.get(name)):
+    is_ad = original.get("type") == ad.TYPE
+    for name in ("type", *AD_KEY) if is_ad else KEY:
+        if name not in corrected and name in original:
+            corrected[name] = original[name]
+        if _same(name, corrected.get(name), original.get(name)):
             continue
         raise BadEdit(f"its {name} is not the letter's, {original.get(name)}: a second replay would be another row")
     return corrected
 
 
 def _same(name: str, one: object, other: object) -> bool:
-    if name == "event_id":
+    if name in UUIDS:
         return str(one).replace("-", "").lower() == str(other).replace("-", "").lower()
+    if name != "occurred_at":
+        return one == other
     try:
         return time_us(one, name) == time_us(other, name)
     except Refused:

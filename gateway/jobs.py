@@ -1,5 +1,6 @@
 """What the readers' process does beside the flow: APScheduler wakes jobs, and PostgreSQL says whether they are due.
 
+    ad_campaigns         every 2 s      what campaigns reached and cost, for ad servers (ad_campaigns_job.py)
     live_channels        every 4 s      viewer_count and is_live (live_channels_job.py)
     content_hotness      every minute   scores, tiers and TTLs (hotness_job.py)
     content_popularity   every day      its refresh, which readers do not wait for
@@ -21,6 +22,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from config.settings import Settings
 from gateway import job_status
+from gateway.ad_campaigns_job import EVERY_S as CAMPAIGNS_EVERY_S
+from gateway.ad_campaigns_job import AdCampaignsJob
 from gateway.hotness_job import EVERY_S as HOTNESS_EVERY_S
 from gateway.hotness_job import HotnessJob
 from gateway.job_status import JobStatus
@@ -107,7 +110,9 @@ async def run(settings: Settings, data: DataDir, postgres_url: str, redis_url: s
     source = Source(lambda: redis_url, lambda: reader_status.read(data.root, "redis"), lambda: settings.redis, clock)
     hotness = HotnessJob(source, data.root, settings.hotness, clock)
     channels = LiveChannelsJob(source)
+    campaigns = AdCampaignsJob(redis_url)
     jobs = (
+        (Job("ad_campaigns", CAMPAIGNS_EVERY_S, postgres_url, campaigns.run), CAMPAIGNS_EVERY_S),
         (Job(CHANNELS, CHANNELS_EVERY_S, postgres_url, channels.run), CHANNELS_EVERY_S),
         (Job("content_hotness", HOTNESS_EVERY_S, postgres_url, hotness.run), HOTNESS_EVERY_S),
         (Job("content_popularity", POPULARITY_EVERY_S, postgres_url, refresh_popularity), POPULARITY_LOOK_S),
@@ -115,4 +120,5 @@ async def run(settings: Settings, data: DataDir, postgres_url: str, redis_url: s
     try:
         await Jobs(jobs, data.run).work(stop)
     finally:
+        await campaigns.close()
         await source.close()

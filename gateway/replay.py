@@ -13,6 +13,7 @@ from gateway.edit import edited
 from gateway.front import Front, TooLarge, Verdict
 from gateway.wire_event import NotAnEvent, event_of, row_of, sent_at_now
 from ingest.clock import Clock
+from ingest.tuple import Row
 from storage.dead_letter.handled import Handling
 from storage.dead_letter.letter import Letter
 
@@ -77,7 +78,7 @@ def _event(letter: Letter, change: Change, now_us: int) -> dict[str, Any]:
         row = row_of(letter.row(), letter.schema)
         original = event_of(row)
         event = edited(original, change.fields)
-    if "sent_at" in event and event["sent_at"] == original.get("sent_at"):
+    if isinstance(row, Row) and "sent_at" in event and event["sent_at"] == original.get("sent_at"):
         event = event | {"sent_at": sent_at_now(row, now_us)}
     return event
 

@@ -20,7 +20,7 @@ from ingest.spool import frame, segment
 from ingest.spool.quarantine import PIECE
 from ingest.spool.recovery import IDENTITY
 from ingest.spool.window import WINDOW_BYTES
-from ingest.tuple import clock_is_broken, event_key, row_hash
+from ingest.tuple import Row, clock_is_broken, event_key, row_hash
 
 Echo = Callable[[str], None]
 
@@ -161,7 +161,7 @@ class Salvage:
         values = row_of(row, schema)
         event = event_of(values)
         event.pop("sent_at", None)  # of a clock that was right: by the time this is posted it would look broken
-        if clock_is_broken(values.sent_at_us, values.received_at_us):
+        if isinstance(values, Row) and clock_is_broken(values.sent_at_us, values.received_at_us):
             event["sent_at"] = sent_at_now(values, self._clock.now_us())
         if self._lines is not None:
             self._lines.write(msgspec.json.encode(event) + b"\n")

@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from gateway.layout import DataDir
+from ingest import ad
 from ingest import tuple as copy_tuple
+from ingest.ad import AD_SCHEMAS
 from ingest.batch import FLAGS, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL, KINDS
 from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
@@ -84,7 +86,7 @@ def schema_ids(data: DataDir) -> frozenset[int]:
             if isinstance(found, Frame):
                 ids.add(found.schema)
             elif found.kind == "newer":
-                ids.update(copy_tuple.SCHEMAS)
+                ids.update(copy_tuple.SCHEMAS, AD_SCHEMAS)
     return frozenset(ids)
 
 
@@ -157,7 +159,8 @@ def verify(data: DataDir, echo: Echo) -> bool:
                     damaged += 1
                     echo(f"{found.kind}: {place}: {found.detail}")
                     continue
-                if found.schema not in copy_tuple.SCHEMAS or found.kind not in KINDS or found.flags not in FLAGS:
+                schemas = AD_SCHEMAS if found.kind == KIND_AD else copy_tuple.SCHEMAS
+                if found.schema not in schemas or found.kind not in KINDS or found.flags not in FLAGS:
                     damaged += 1
                     echo(f"newer: {place}: kind {found.kind}, schema {found.schema}, flags {found.flags}")
                 whole += 1
@@ -202,9 +205,12 @@ def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None
 
 
 def _events(found: Frame) -> list[Any]:
-    if found.schema not in copy_tuple.SCHEMAS:
+    if found.kind == KIND_AD and found.schema in AD_SCHEMAS:
+        rows = [ad.decode(row)._asdict() for row in found.tuples()]
+    elif found.kind != KIND_AD and found.schema in copy_tuple.SCHEMAS:
+        rows = [copy_tuple.decode(row)._asdict() for row in found.tuples()]
+    else:
         return [base64.b64encode(row).decode() for row in found.tuples()]
-    rows = (copy_tuple.decode(row)._asdict() for row in found.tuples())
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 

@@ -3,9 +3,9 @@
 For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with
 them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table
 must be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named
-as far back as segments are kept; beyond that, the month. Redis and the hourly sums count what was delivered, so where
-their views are not those of the tables they must be those of all delivered rows; where these are gone, a hundredth is
-tolerated.
+as far back as segments are kept; beyond that, the month. Ad events are merged, so these are compared by number alone.
+Redis and the hourly sums count what was delivered, so where their views are not those of the tables they must be those
+of all delivered rows; where these are gone, a hundredth is tolerated.
 """
 
 from collections import Counter
@@ -24,6 +24,7 @@ from ingest.spool.frame import MASK
 from ingest.spool.shortfall import noted
 from live import views
 from storage.postgres.audit import Audit, StoredPosition
+from storage.postgres.totals import ADS
 from storage.redis.connection import connect, translated
 from storage.redis.key import POSITIONS, REGISTRATION, generation_of
 from storage.redis.rebuild import rows_since_us
@@ -79,6 +80,12 @@ async def _months(audit: Audit, positions: list[StoredPosition], kept: Kept, rep
         for month, totals in position.totals.months.items():
             rows, hashes = expected.get(month, (0, 0))
             expected[month] = (rows + totals.rows, (hashes + totals.hash) & MASK)
+    ads, _ = expected.pop(ADS, (0, 0))
+    merged = await audit.ad_events()
+    if ads or merged:
+        report.months[ADS] = {"stored": ads, "in_table": merged}
+    if ads != merged:
+        report.differs("month", ADS, f"stored {ads} ad events, the rows of ad_impressions say {merged}")
     present = await audit.months()
     removed = await audit.removed_months()
     for month in sorted({*present, *expected}):

@@ -6,12 +6,17 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest import ad
 from ingest import tuple as copy_tuple
+from ingest.ad import AD_COLUMNS, AD_SCHEMAS, AdRow
+from ingest.decode import ad as ad_decoding
 from ingest.decode.verdict import FIELDS
 from ingest.tuple import COLUMNS, SCHEMAS, TIME_MAX_US, TIME_MIN_US, Row
 
 NAMES: Final = {field.column: field.name for field in FIELDS}
 """Field of ingest.tuple.Row → its name on the wire; metadata, which is JSON within JSON, is not among them."""
+AD_NAMES: Final = {field.column: field.name for field in ad_decoding.FIELDS}
+"""The same of ingest.ad.AdRow."""
 TIMES: Final = frozenset({"occurred_at_us", "sent_at_us"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,23 +25,27 @@ class NotAnEvent(Exception):
     """These bytes are no tuple, or of no event that can be posted."""
 
 
-def row_of(data: bytes, schema: int) -> Row:
+def row_of(data: bytes, schema: int) -> Row | AdRow:
     """The tuple's values, if it is a tuple to the last byte. Raises NotAnEvent."""
-    if schema not in SCHEMAS:
+    if schema not in SCHEMAS and schema not in AD_SCHEMAS:
         raise NotAnEvent(f"schema {schema} is of another release")
+    row: Row | AdRow
     try:
-        row = copy_tuple.decode(data)
-        if any(column.required and value is None for column, value in zip(COLUMNS, row, strict=True)):
+        row = ad.decode(data) if schema in AD_SCHEMAS else copy_tuple.decode(data)
+        columns = AD_COLUMNS if schema in AD_SCHEMAS else COLUMNS
+        if any(column.required and value is None for column, value in zip(columns, row, strict=True)):
             raise NotAnEvent("a required column is missing")
-        if copy_tuple.encode(row) != data:
+        if (ad.encode(row) if isinstance(row, AdRow) else copy_tuple.encode(row)) != data:
             raise NotAnEvent("a column is not of its type")
-    except (ValueError, struct.error) as error:
+    except (ValueError, struct.error, AssertionError) as error:  # an ad's tuple asserts what the door had checked
         raise NotAnEvent(str(error)) from error
     return row
 
 
-def event_of(row: Row) -> dict[str, Any]:
+def event_of(row: Row | AdRow) -> dict[str, Any]:
     """The event with the names of the wire, without what it does not say. Raises NotAnEvent."""
+    if isinstance(row, AdRow):
+        return _ad_of(row)
     event: dict[str, Any] = {}
     for column, value in row._asdict().items():
         name = NAMES.get(column)
@@ -48,6 +57,19 @@ def event_of(row: Row) -> dict[str, Any]:
             event["metadata"] = msgspec.json.decode(row.metadata)
         except msgspec.DecodeError as error:
             raise NotAnEvent(f"metadata: {error}") from error
+    return event
+
+
+def _ad_of(row: AdRow) -> dict[str, Any]:
+    event: dict[str, Any] = {"type": ad_decoding.TYPE}
+    for column, value in row._asdict().items():
+        if column not in AD_NAMES or value is None or value is False:
+            continue
+        event[AD_NAMES[column]] = time_text(value) if column in TIMES else str(value)
+    if row.test:
+        event["test"] = True
+    if row.duration_ms is not None:
+        event["duration"] = row.duration_ms / 1_000
     return event
 
 

@@ -4,13 +4,14 @@ from typing import Final, Literal
 
 from config.limits import RETRY_AFTER_MIN_S
 
-Refused = Literal["body_too_large", "spool_full", "spool_unavailable", "draining", "overloaded"]
+Refused = Literal["body_too_large", "spool_full", "spool_unavailable", "draining", "overloaded", "ad_deadline"]
 
 BODY_TOO_LARGE: Final = "body_too_large"
 SPOOL_FULL: Final = "spool_full"
 SPOOL_UNAVAILABLE: Final = "spool_unavailable"
 DRAINING: Final = "draining"
 OVERLOADED: Final = "overloaded"
+AD_DEADLINE: Final = "ad_deadline"
 
 REASONS: dict[str, str] = {
     BODY_TOO_LARGE: "The body is larger than one request may be; split it.",
@@ -18,16 +19,20 @@ REASONS: dict[str, str] = {
     SPOOL_UNAVAILABLE: "The spool could not be written; nothing of this request is certain to be kept.",
     DRAINING: "This gateway is shutting down.",
     OVERLOADED: "Too many bytes of requests, or too many connections, are in flight.",
+    AD_DEADLINE: "The event could not be put on disk in time; it may be kept, and can be fired again.",
 }
 WAITS_S: dict[str, float] = {
     SPOOL_UNAVAILABLE: 2.0,  # a new incarnation is tried every second
     DRAINING: 2.0,  # until another gateway has the port, or the balancer knows
     OVERLOADED: 1.0,  # bodies come and go within milliseconds
+    AD_DEADLINE: 2.0,  # a disk that hangs
 }
 """When it is worth trying again; for a full spool, `Admission.room_in_s` says."""
 
 ARRIVING_SHARE: Final = 0.75
 """Of the budget, what bodies may take that are not whole yet: however many stall, requests that come whole get in."""
+PIXELS_SHARE: Final = 1 / 16
+"""Of the budget, what pixels may take beyond it: they are a few hundred bytes each, and bodies cannot keep them out."""
 
 
 class Admission:
@@ -41,6 +46,7 @@ class Admission:
         self._body_max_bytes = body_max_bytes
         self._inflight_max_bytes = inflight_max_bytes
         self._arriving_max_bytes = int(inflight_max_bytes * ARRIVING_SHARE)
+        self._pixels_max_bytes = int(inflight_max_bytes * (1 + PIXELS_SHARE))
         self.inflight_bytes = 0
         """Of all bodies, whole or not, and of what they inflated to, until they are answered."""
         self.arriving_bytes = 0
@@ -63,6 +69,18 @@ class Admission:
             return SPOOL_FULL
         most_bytes = self._body_max_bytes if length_bytes is None else length_bytes
         return None if self.inflight_bytes + most_bytes <= self._inflight_max_bytes else OVERLOADED
+
+    def admit_pixel(self, size_bytes: int) -> Refused | None:
+        """None: there is room for `size_bytes` of a request that is its head alone; `occupy` takes them."""
+        if self.draining:
+            return DRAINING
+        if self.spool_full:
+            return SPOOL_FULL
+        return None if self.inflight_bytes + size_bytes <= self._pixels_max_bytes else OVERLOADED
+
+    def occupy(self, size_bytes: int) -> None:
+        """Take what was admitted a moment ago, until `release`."""
+        self.inflight_bytes += size_bytes
 
     def wait_s(self, reason: str) -> float:
         """When it is worth trying again, in seconds."""

@@ -10,11 +10,12 @@ from ingest.batch import Batch
 
 
 class Answer(NamedTuple):
-    """Status, body (JSON, empty for 204) and the headers beside the content type and CORS."""
+    """Status, body (empty for 204) and the headers beside the content type and CORS."""
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    media: str = "application/json"
 
 
 def verdicts(batch: Batch, *, minimal: bool = False, dry_run: bool = False) -> Answer:

@@ -1,6 +1,6 @@
 """A body on its way: what of it is here, and booked."""
 
-from ingest.intake import Head, Intake
+from ingest.intake import AnyHead, Intake
 
 
 class ArrivingBody:
@@ -8,7 +8,7 @@ class ArrivingBody:
 
     __slots__ = ("_intake", "_parts", "booked_bytes", "head", "missing_bytes")
 
-    def __init__(self, intake: Intake, head: Head, length_bytes: int, first: bytes) -> None:
+    def __init__(self, intake: Intake, head: AnyHead, length_bytes: int, first: bytes) -> None:
         """`first`: what is here of `length_bytes`. Raises Refusal, and then nothing is booked."""
         assert len(first) < length_bytes
         intake.arrive(len(first))

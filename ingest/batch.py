@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 KIND_PLAYBACK = 1
 """Frame of rows of playback_events."""
 KIND_AD = 2
-"""Frame of ad events (the ads issue)."""
+"""Frame of ad events: tuples of SCHEMA_AD, merged into ad_impressions."""
 KIND_SIGNAL = 3
 """Frame of heartbeats: the same tuples, read by live readers, never stored as rows."""
 
@@ -28,8 +28,13 @@ FLAGS = (0, FLAG_CLOCK_BROKEN)
 MONTH_UNSETTLED = 0
 """Month of frames with FLAG_CLOCK_BROKEN, whose month the drain settles, and of signals."""
 
+MONTH_AD = 1
+"""Month of frames of ad events, a number no real month has: their identity holds no time, so their books have none."""
+
 SCHEMA_PLAYBACK = 1
 """Schema id of the column list in `ingest.tuple.COLUMNS`; kept for ever."""
+SCHEMA_AD = 2
+"""Schema id of the column list in `ingest.ad.AD_COLUMNS`; kept for ever."""
 
 
 class FrameBody(NamedTuple):
@@ -39,7 +44,7 @@ class FrameBody(NamedTuple):
     flags: int
     schema: int
     month: int
-    """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC, or MONTH_UNSETTLED."""
+    """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC; MONTH_UNSETTLED, MONTH_AD."""
     count: int  # type: ignore[assignment]  # tuple.count is nothing one asks a body
     rows_hash: int
     """Sum of xxh3_64 of every tuple, modulo 2^64."""
@@ -72,7 +77,7 @@ class EventError(Struct, frozen=True):
     index: int
     """Position in the request, from 0 (NDJSON: of the non-empty line)."""
     id: str | None
-    """The event_id as sent, when it is a text of at most 64 characters."""
+    """The event_id, of an ad event the impression_id, as sent, when it is a text of at most 64 characters."""
     code: str
     path: str
     """JSONPath within the event: `$.bitrate`; `$` when it is the event itself."""

@@ -43,6 +43,7 @@ NO_IDENTITY: Final = "no_identity"
 TOO_OLD: Final = "too_old"
 TOO_NEW: Final = "too_new"
 TOO_MANY_VALUES: Final = "too_many_values"
+UNKNOWN_EVENT: Final = "unknown_event"
 
 CODES: Final[tuple[Code, ...]] = (
     Code(0, INVALID_JSON, 400, "The text is not JSON (RFC 8259), or not UTF-8."),
@@ -61,11 +62,12 @@ CODES: Final[tuple[Code, ...]] = (
     Code(13, INVALID_UUID, 400, "A text is not a UUID (8-4-4-4-12 or 32 hexadecimal digits)."),
     Code(14, INVALID_TIME, 400, "A text is not an RFC 3339 time with an offset."),
     Code(15, UNKNOWN_EVENT_TYPE, 400, "The event_type is not in the vocabulary."),
-    Code(16, UNSUPPORTED_TYPE, 400, "The type is not playback."),
+    Code(16, UNSUPPORTED_TYPE, 400, "The type is neither playback nor ad."),
     Code(17, NO_IDENTITY, 400, "Without an event_id, sequence or position is required."),
     Code(18, TOO_OLD, 400, "The event is older than the door takes."),
     Code(19, TOO_NEW, 400, "The event lies too far in the future."),
     Code(20, TOO_MANY_VALUES, 413, "The body holds too many values, known or unknown."),
+    Code(21, UNKNOWN_EVENT, 400, "The event is none that VAST names."),
 )
 
 BY_NAME: Final[dict[str, Code]] = {code.name: code for code in CODES}

@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 4
+INTERFACE: Final = 5
 """Of the functions below; a core that was built for another one is not used."""
 
 

@@ -1,6 +1,7 @@
 """Cross-origin answers (Fetch standard). sendBeacon sends credentials, so a browser's origin is named, never `*`."""
 
 METHODS = "POST, OPTIONS"
+PIXEL_METHODS = "GET, HEAD, POST, OPTIONS"
 HEADERS = "content-type, content-encoding, authorization, prefer"
 MAX_AGE_S = 7_200
 """Chromium's own ceiling; with 0 every POST has its own preflight."""
@@ -24,3 +25,5 @@ PREFLIGHT = (
     ("Access-Control-Max-Age", str(MAX_AGE_S)),
 )
 """What an answer to OPTIONS has beside `headers`."""
+PIXEL_PREFLIGHT = (("Access-Control-Allow-Methods", PIXEL_METHODS), *PREFLIGHT[1:])
+"""The same for pixels, which Shaka fetches in CORS mode."""

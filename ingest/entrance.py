@@ -11,7 +11,7 @@ from config.settings import HttpSettings
 from ingest import cors
 from ingest.answer import Answer
 from ingest.connection import SERVER, Connection, Server
-from ingest.intake import EVENTS_PATH, Intake
+from ingest.intake import Intake
 from ingest.lean import LeanConnection
 
 SWEEP_INTERVAL_S: Final = 0.5
@@ -46,7 +46,7 @@ class Entrance:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = min(http.connections_max, descriptors - DESCRIPTORS_RESERVED)
         self._connections: set[LeanConnection] = set()
-        self._beginnings: dict[tuple[int, str | None, bool], bytes] = {}
+        self._beginnings: dict[tuple[int, str, str | None, bool], bytes] = {}
         self._rendered: dict[tuple[Answer, str | None, bool], bytes] = {}
         """Whole answers of this second: nearly all are the same few."""
         self._date = b""
@@ -60,6 +60,7 @@ class Entrance:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._look()
+            self.intake.pixels.look(self.now_s)
             for connection in [one for one in self._connections if one.deadline_s <= self.now_s]:
                 connection.overdue()
             if (excess := len(self._connections) - int(self._connections_max * CROWDED_SHARE)) > 0:
@@ -114,16 +115,16 @@ class Entrance:
     def closed(self, connection: LeanConnection) -> None:
         self._connections.discard(connection)
 
-    def answered(self, answer: Answer, begun_s: float) -> None:
+    def answered(self, path: str, answer: Answer, begun_s: float) -> None:
         """Count an answer; `begun_s` is when its head was here."""
-        self.intake.tally.answered(EVENTS_PATH, answer.status, self.intake.clock.monotonic_s() - begun_s)
+        self.intake.tally.answered(path, answer.status, self.intake.clock.monotonic_s() - begun_s)
 
     def rendered(self, answer: Answer, origin: str | None, *, closing: bool) -> bytes:
         """The answer's bytes (RFC 9112)."""
         known = self._rendered.get((answer, origin, closing))
         if known is not None:
             return known
-        key = answer.status, origin, closing
+        key = answer.status, answer.media, origin, closing
         beginning = self._beginnings.get(key)
         if beginning is None:
             beginning = self._remember(key)
@@ -134,15 +135,17 @@ class Entrance:
             made = b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
                 beginning, extra, self._date, len(answer.body), answer.body,
             )  # fmt: skip
+        if answer.status == HTTPStatus.FOUND:  # to somewhere else each time
+            return made
         if len(made) <= RENDERED_MAX_BYTES and len(self._rendered) < RENDERED_MAX:
             self._rendered[answer, origin, closing] = made
         return made
 
-    def _remember(self, key: tuple[int, str | None, bool]) -> bytes:
-        status, origin, closing = key
+    def _remember(self, key: tuple[int, str, str | None, bool]) -> bytes:
+        status, media, origin, closing = key
         headers = cors.headers(origin) | {"Server": SERVER}
         if status != HTTPStatus.NO_CONTENT:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = media
         if closing:
             headers["Connection"] = "close"
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {headers[name]}" for name in headers)]

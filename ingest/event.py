@@ -48,6 +48,8 @@ shows the player's clock to be more than 5 minutes off: then all of 1970–2100 
 *metadata*: decoded and encoded anew, so what is stored is JSON that every reader accepts: the last of doubled keys,
 integers that 64 bits hold (signed or unsigned) and finite doubles, else `out_of_range`.
 
+Events of type "ad" have a table of their own: `ingest.decode.ad`.
+
 Values beyond the schema's lists (device `console`, quality `1440p`) are stored as sent: the world has more devices than
 the list. Any other field is ignored and counted.
 """

@@ -4,6 +4,7 @@ The order of lines in `_take` is the guarantee: admit, read, put on disk, and on
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -12,13 +13,17 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from multidict import CIMultiDict
 
 from config.settings import HttpSettings
-from ingest import cors
+from ingest import cors, pixel
 from ingest.admission import BODY_TOO_LARGE
 from ingest.answer import Answer, refusal
 from ingest.connection import SERVER, Server, server
 from ingest.intake import EVENTS_PATH, Head, Intake, Refusal
+from ingest.pixel import PixelHead
+from ingest.plain import EVENTS_PREFLIGHT
 
 ORIGINS_REMEMBERED_MAX: Final = 1_024
+_BROKEN: Final = (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError)
+"""What aiohttp raises for a body that will not come to its end."""
 
 
 class Origins(dict[str | None, CIMultiDict[str]]):
@@ -46,27 +51,46 @@ class General:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         intake = self._intake
         started_s = intake.clock.monotonic_s()
-        known = request.path == EVENTS_PATH
+        path = known_path(request)
         origin = request.headers.get("Origin")
         try:
-            if known and request.method == "OPTIONS":
-                answer = Answer(204, b"", cors.PREFLIGHT)
+            if path == EVENTS_PATH and request.method == "OPTIONS":
+                answer = EVENTS_PREFLIGHT
+            elif path == EVENTS_PATH and request.method == "POST":
+                answer = await self._take(request)
+            elif path == pixel.PATH:
+                answer = await self._pixel(request)
             else:
-                answer = await self._take(request) if known and request.method == "POST" else _elsewhere(known)
+                answer = _elsewhere(path)
         except Refusal as refused:
             answer = intake.refusal(refused)
-        intake.tally.answered(EVENTS_PATH if known else "other", answer.status, intake.clock.monotonic_s() - started_s)
+        intake.tally.answered(path or "other", answer.status, intake.clock.monotonic_s() - started_s)
         headers = CIMultiDict(self._cors[origin])
         if answer.headers:
             headers.update(answer.headers)
         if answer.status == 204:
             response = web.Response(status=204, headers=headers)
         else:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = answer.media
             response = web.Response(status=answer.status, body=answer.body, headers=headers)
         if intake.closes(answer):
             response.force_close()
         return response
+
+    async def _pixel(self, request: web.BaseRequest) -> Answer:
+        method = request.method
+        if method == "OPTIONS":
+            return pixel.PREFLIGHT
+        if method not in ("GET", "HEAD", "POST"):
+            raise _not_allowed("Pixels are fetched.", cors.PIXEL_METHODS)
+        if "Expect" in request.headers:
+            await _continue(request)
+        await self._read_away(request)
+        url = request.rel_url
+        path = url.raw_path if url.raw_path.startswith(pixel.PATH) else url.path
+        head = PixelHead.of(path.removeprefix(pixel.PATH), url.raw_query_string, request.headers.get("User-Agent", ""))
+        told, on_disk = _told_later()
+        return self._intake.take(head, b"", 0, told) or await on_disk
 
     async def _take(self, request: web.BaseRequest) -> Answer:
         headers = request.headers
@@ -82,13 +106,22 @@ class General:
         if "Expect" in headers:
             await _continue(request)
         raw, arrived_bytes = await self._read(request)
-        on_disk: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def told(answer: Answer) -> None:
-            if not on_disk.done():  # cancelled with its connection
-                on_disk.set_result(answer)
-
+        told, on_disk = _told_later()
         return self._intake.take(head, raw, arrived_bytes, told) or await on_disk
+
+    async def _read_away(self, request: web.BaseRequest) -> None:
+        """A body that says nothing. Raises Refusal when it is no small one, or does not come."""
+        content, left_bytes = request.content, pixel.BODY_MAX_BYTES
+        try:
+            async with asyncio.timeout(self._http.body_timeout_s):
+                while chunk := await content.readany():
+                    if (left_bytes := left_bytes - len(chunk)) < 0:
+                        message = f"A pixel says all in its URL; its body is at most {pixel.BODY_MAX_BYTES} bytes."
+                        raise Refusal(refusal(413, BODY_TOO_LARGE, message), BODY_TOO_LARGE)
+        except TimeoutError:
+            raise self._intake.stalled("body") from None
+        except _BROKEN as error:
+            raise _broken_off(error) from None
 
     async def _read(self, request: web.BaseRequest) -> tuple[bytes, int]:
         """The body as it was sent, and how much of it was booked as it came. Raises Refusal.
@@ -115,8 +148,8 @@ class General:
             return b"".join(chunks), arrived_bytes
         except TimeoutError:
             raise self._intake.stalled("body") from None
-        except (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError) as error:
-            raise Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http") from None
+        except _BROKEN as error:
+            raise _broken_off(error) from None
         finally:
             if received_bytes:
                 self._intake.drop(received_bytes)
@@ -130,12 +163,39 @@ def _length_bytes(request: web.BaseRequest) -> int | None:
         raise Refusal(refusal(400, "invalid_http", "The Content-Length cannot be read."), "invalid_http") from None
 
 
-def _elsewhere(known: bool) -> Answer:
+def _broken_off(error: Exception) -> Refusal:
+    return Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http")
+
+
+def known_path(request: web.BaseRequest) -> str:
+    """What it asks for: EVENTS_PATH, pixel.PATH for all that is below it, or nothing of ours."""
+    path = request.path
+    if path == EVENTS_PATH:
+        return EVENTS_PATH
+    return pixel.PATH if path.startswith(pixel.PATH) else ""
+
+
+def _told_later() -> tuple[Callable[[Answer], None], asyncio.Future[Answer]]:
+    """What to call with an answer, and what waits for it."""
+    on_disk: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def told(answer: Answer) -> None:
+        if not on_disk.done():  # cancelled with its connection
+            on_disk.set_result(answer)
+
+    return told, on_disk
+
+
+def _elsewhere(path: str) -> Answer:
     """Another path, or another method. Raises Refusal, always."""
-    if not known:
+    if not path:
         raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
-    answer = refusal(405, "method_not_allowed", "Events are posted.")
-    raise Refusal(answer._replace(headers=(("Allow", "POST, OPTIONS"),)), "method_not_allowed")
+    raise _not_allowed("Events are posted.", cors.METHODS)
+
+
+def _not_allowed(message: str, methods: str) -> Refusal:
+    answer = refusal(405, "method_not_allowed", message)
+    return Refusal(answer._replace(headers=(("Allow", methods),)), "method_not_allowed")
 
 
 async def _continue(request: web.BaseRequest) -> None:

@@ -18,6 +18,7 @@ from ingest.codes import CODES, UNSUPPORTED_ENCODING
 from ingest.crawler import is_crawler, patterns
 from ingest.decode import Limits, Undecodable, decode, door_of, trusted_country
 from ingest.decode.body import GZIP_MAGIC, Inflater
+from ingest.pixel import PixelHead, Pixels
 from ingest.session import TOO_MANY_STREAMS, is_of_only, names_only
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.tally import Tally
@@ -70,6 +71,10 @@ class Head(NamedTuple):
         return cls(media, content_encoding, dry_run, trusted_country(country), minimal, is_crawler(user_agent))
 
 
+AnyHead = Head | PixelHead
+"""Of a request with a body, and of one that is its head alone."""
+
+
 class Refusal(Exception):
     """The request ends here, with this answer."""
 
@@ -95,11 +100,16 @@ class Intake:
         patterns()  # now, and not for the first request
         self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
         self.tally = Tally()
+        self.pixels = Pixels(self, settings, appender)
         self.refused_sessions: frozenset[bytes] = frozenset()
         """Sessions over the limit of their user's plan (16 bytes each): a request of these alone is refused."""
 
-    def admit(self, head: Head, length_bytes: int | None) -> None:
-        """Before the body is read; `length_bytes` as announced, None when it comes in chunks. Raises Refusal."""
+    def admit(self, head: AnyHead, length_bytes: int | None) -> None:
+        """Before the body is read; `length_bytes` as announced, None when it comes in chunks. Raises Refusal. Pixels
+        have no body: `take` admits them.
+        """
+        if isinstance(head, PixelHead):
+            return
         if head.media is None:
             raise _unsupported_media()
         if (reason := self.admission.admit(length_bytes)) is not None:
@@ -117,11 +127,13 @@ class Intake:
         self.admission.completed(arrived_bytes)
         self.admission.release(arrived_bytes)
 
-    def take(self, head: Head, raw: bytes, arrived_bytes: int, told: Callable[[Answer], None]) -> Answer | None:
+    def take(self, head: AnyHead, raw: bytes, arrived_bytes: int, told: Callable[[Answer], None]) -> Answer | None:
         """The whole body is here, as it came: the answer, or None, and `told` gets it once the events are on disk.
 
         `arrived_bytes`: how much of it `arrive` has booked. Never raises for what a client sent.
         """
+        if isinstance(head, PixelHead):
+            return self.pixels.take(head, told)
         admission, appender, media = self.admission, self._appender, head.media
         assert media is not None, "it was admitted"
         if arrived_bytes:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import structlog
 
 from config.limits import KIB
-from ingest import cors
 from ingest.admission import DRAINING, OVERLOADED
 from ingest.answer import Answer, our_fault
 from ingest.arriving import ArrivingBody
 from ingest.connection import LINGERING_S, has_arrived
-from ingest.intake import Head, Refusal
+from ingest.intake import AnyHead, Refusal
 from ingest.plain import NOT_WHOLE, PlainReader
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class LeanConnection(asyncio.Protocol):
             length_bytes = reader.length_bytes
             end = body_at + (length_bytes or 0)
             if length_bytes is None:
-                answer: Answer | None = Answer(204, b"", cors.PREFLIGHT)
+                answer: Answer | None = reader.preflight
             else:
                 whole = end <= size_bytes
                 try:
@@ -174,7 +173,7 @@ class LeanConnection(asyncio.Protocol):
             self._answer(answer)
             self._read_on()
 
-    def _take(self, head: Head, body: bytes, booked_bytes: int) -> Answer | None:
+    def _take(self, head: AnyHead, body: bytes, booked_bytes: int) -> Answer | None:
         """The answer, or None: then `_told` gets it."""
         try:
             self._reader.end(body)
@@ -199,11 +198,12 @@ class LeanConnection(asyncio.Protocol):
 
     def _answer(self, answer: Answer) -> None:
         entrance = self._entrance
-        entrance.answered(answer, self._begun_s)
+        entrance.answered(self._reader.path, answer, self._begun_s)
         if self._closed:
             return
         closing = not self._reader.keep_alive or entrance.intake.closes(answer)
-        self.transport.write(entrance.rendered(answer, self._reader.origin, closing=closing))
+        rendered = entrance.rendered(answer, self._reader.origin, closing=closing)
+        self.transport.write(rendered if not self._reader.bodiless else rendered[: -len(answer.body) or None])
         if closing:
             self._close()
         elif not self._stuck:
@@ -245,7 +245,7 @@ class LeanConnection(asyncio.Protocol):
     def _leave(self, answer: Answer) -> None:
         """With an answer. What the client still sends is read away for a while: a reset would outrun the answer."""
         self._drop_body()
-        self._entrance.answered(answer, self._begun_s or self._entrance.now_s)
+        self._entrance.answered(self._reader.path, answer, self._begun_s or self._entrance.now_s)
         self.transport.write(self._entrance.rendered(answer, self._reader.origin, closing=True))
         self.transport.write_eof()
         self._closed = True

@@ -1,19 +1,24 @@
 """Which requests are plain: the ones players really send. Pure.
 
     POST /v1/events[?query] HTTP/1.1      with Host and one Content-Length within the bound
-    OPTIONS /v1/events[?query] HTTP/1.1   with Host and no body: a browser's preflight
+    GET /v1/ad/…[?query] HTTP/1.1         with Host and no body: a pixel; HEAD, too
+    OPTIONS … HTTP/1.1                    of either, with Host and no body: a browser's preflight
 
 and no header twice, none that changes how the rest is read, no Connection but keep-alive and close, nothing but ASCII.
 The head is parsed by llhttp, as aiohttp does it, and its end is found a second time by its blank line: a request on
 whose end the two do not agree is not plain, so that nothing can be smuggled between them (RFC 9112 §11.2).
 """
 
+import re
 from typing import Any, Final
 
 import httptools
 
 from config.limits import KIB
-from ingest.intake import EVENTS_PATH, Head
+from ingest import cors, pixel
+from ingest.answer import Answer
+from ingest.intake import EVENTS_PATH, AnyHead, Head
+from ingest.pixel import PixelHead
 
 HEAD_END: Final = b"\r\n\r\n"
 HEAD_MAX_BYTES: Final = 16 * KIB
@@ -28,7 +33,13 @@ SAME_DIGITS_MAX: Final = 8
 _LENGTH: Final = b"\r\ncontent-length:"
 _PATH: Final = EVENTS_PATH.encode()
 _QUERY: Final = _PATH + b"?"
-_BEGINNINGS: Final = (b"POST " + _PATH, b"OPTIONS " + _PATH)
+_PIXELS: Final = pixel.PATH.encode()
+_GET_PIXEL: Final = b"GET " + _PIXELS
+_VISIBLE: Final = re.compile(rb'[!"$-~]*')
+"""What a URL may be made of, without a fragment: llhttp says the same."""
+_BEGINNINGS: Final = (
+    b"POST " + _PATH, _GET_PIXEL, b"HEAD " + _PIXELS, b"OPTIONS " + _PATH, b"OPTIONS " + _PIXELS,
+)  # fmt: skip
 _UNUSUAL: Final = frozenset({
     b"transfer-encoding", b"expect", b"upgrade",
     b"proxy-connection",  # to llhttp another Connection
@@ -37,8 +48,10 @@ _UNUSUAL: Final = frozenset({
 _UNREADABLE: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _CONNECTIONS: Final = (b"keep-alive", b"close")
 _NO_BODY: Final = (None, b"0")
+_FETCHING: Final = (b"GET", b"HEAD")
 _BLANKS: Final = b" \t"
 """What may stand behind a value and is no part of it; llhttp leaves it there."""
+EVENTS_PREFLIGHT: Final = Answer(204, b"", cors.PREFLIGHT)
 
 
 class PlainReader:
@@ -54,14 +67,18 @@ class PlainReader:
         "_headers",
         "_message_whole",
         "_parser",
+        "_pixel_behind",
         "_probe",
         "_probed_bytes",
         "_repeated",
         "_url",
+        "bodiless",
         "keep_alive",
         "last",
         "length_bytes",
         "origin",
+        "path",
+        "preflight",
     )
 
     def __init__(self, body_max_bytes: int, header_max_bytes: int, country_header: bytes) -> None:
@@ -74,15 +91,26 @@ class PlainReader:
         self._probed_bytes = 0
         self._before = self._behind = b""
         """Around the digits of the last plain head's Content-Length; empty: there was none to compare with."""
-        self.last = Head.of("", None, "", None, "", minimal=False)
+        self._pixel_behind = b""
+        """What stood behind the last pixel's URL; empty: the last head was no pixel's."""
+        self.last: AnyHead = Head.of("", None, "", None, "", minimal=False)
         """The last plain head."""
+        self.path = EVENTS_PATH
+        """What it asks for: this, or pixel.PATH."""
+        self.preflight = EVENTS_PREFLIGHT
+        """What it is told when it is one."""
+        self.bodiless = False
+        """HEAD: its answer has no body."""
         self.length_bytes: int | None = None
         """Of its body; None for a preflight."""
         self.origin: str | None = None
         self.keep_alive = True
 
     def next(self, data: bytes, at: int) -> int:
-        """Where the body behind the head at `at` begins; NOT_WHOLE or NOT_PLAIN, which are not positive."""
+        """Where the body behind the head at `at` begins; NOT_WHOLE or NOT_PLAIN, which are not positive.
+
+        A head that is the last one again, but for the digits of its length or for a pixel's URL, is not parsed.
+        """
         before = self._before
         if before and data.startswith(before, at):
             begin = at + len(before)
@@ -93,6 +121,21 @@ class PlainReader:
                     self._probe = None
                     self.length_bytes = length_bytes
                     return end + len(self._behind)
+        pixel_behind = self._pixel_behind
+        if pixel_behind and data.startswith(_GET_PIXEL, at):
+            begin = at + len(_GET_PIXEL)
+            end = data.find(b" ", begin)
+            head_bytes = end - at + len(pixel_behind)
+            if (
+                data.startswith(pixel_behind, end)
+                and head_bytes <= self._head_max_bytes
+                and _VISIBLE.fullmatch(data, begin, end)
+            ):
+                self._probe = None
+                path, _, query = data[begin:end].decode().partition("?")
+                assert isinstance(self.last, PixelHead)
+                self.last = PixelHead(path, query, self.last.crawler)
+                return at + head_bytes
         found = data.find(HEAD_END, at)
         if found < 0:
             return NOT_WHOLE
@@ -105,7 +148,7 @@ class PlainReader:
         After a head with a body, `end` is called before the next one; after False nothing is any more.
         """
         self._probe = None
-        self._before = b""
+        self._before = self._pixel_behind = b""
         if len(data) > self._head_max_bytes or not data.isascii():
             return False
         if self._parser is None:  # not before there is something to parse: most connections are idle
@@ -122,7 +165,7 @@ class PlainReader:
         if (
             not self._head_whole
             or self._repeated
-            or (url != _PATH and (not url.startswith(_QUERY) or b"#" in url))
+            or (url != _PATH and (not url.startswith((_QUERY, _PIXELS)) or b"#" in url))
             or b"host" not in headers
             or len(headers) > HEADERS_MAX
             or not _UNUSUAL.isdisjoint(headers)
@@ -131,8 +174,13 @@ class PlainReader:
         ):
             return False
         method, length = parser.get_method(), headers.get(b"content-length")
+        is_pixel = url.startswith(_PIXELS)
         if method == b"OPTIONS" and length in _NO_BODY:
             length_bytes = None
+        elif is_pixel:
+            if method not in _FETCHING or length not in _NO_BODY:
+                return False
+            length_bytes = 0
         elif method == b"POST" and length is not None and length.isdigit() and len(length) <= LENGTH_DIGITS_MAX:
             length_bytes = int(length)
             if length_bytes > self._body_max_bytes:
@@ -142,16 +190,25 @@ class PlainReader:
         if self._message_whole != (not length_bytes):  # llhttp has another opinion on where it ends
             return False
         self.keep_alive = connection != b"close"
-        origin, encoding = headers.get(b"origin"), headers.get(b"content-encoding")
-        country = headers.get(self._country_header)
-        self.origin = None if origin is None else origin.rstrip(_BLANKS).decode()
+        self.bodiless = method == b"HEAD"
         self.length_bytes = length_bytes
+        origin, user_agent = headers.get(b"origin"), headers.get(b"user-agent", b"").decode()
+        self.origin = None if origin is None else origin.rstrip(_BLANKS).decode()
+        if is_pixel:
+            self.path, self.preflight = pixel.PATH, pixel.PREFLIGHT
+            path, _, query = url[len(_PIXELS) :].decode().partition("?")
+            self.last = PixelHead.of(path, query, user_agent)
+            if method == b"GET" and self.keep_alive and data.startswith(_GET_PIXEL):
+                self._pixel_behind = data[data.find(b" ", len(_GET_PIXEL)) :]
+            return True
+        self.path, self.preflight = EVENTS_PATH, EVENTS_PREFLIGHT
+        encoding, country = headers.get(b"content-encoding"), headers.get(self._country_header)
         self.last = Head.of(
             headers.get(b"content-type", b"").decode(),
             None if encoding is None else encoding.decode(),
             url[len(_QUERY) :].decode(),
             None if country is None else country.rstrip(_BLANKS).decode(),
-            headers.get(b"user-agent", b"").decode(),
+            user_agent,
             minimal=b"return=minimal" in headers.get(b"prefer", b""),
         )
         if length_bytes and self.keep_alive and len(data) + SAME_DIGITS_MAX <= self._head_max_bytes:

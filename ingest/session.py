@@ -5,7 +5,7 @@ from collections.abc import Set
 from typing import Final
 
 from ingest.answer import Answer, refusal
-from ingest.batch import Batch
+from ingest.batch import KIND_AD, Batch
 from ingest.decode.uuid import uuid_bytes
 
 TOO_MANY_STREAMS: Final[Answer] = refusal(
@@ -24,7 +24,9 @@ def names_only(body: bytes, sessions: Set[bytes]) -> bool:
 
 
 def is_of_only(batch: Batch, sessions: Set[bytes]) -> bool:
-    """Whether there are events, every one is of these sessions, and none was wrong."""
-    if batch.rejected or not batch.bodies:
+    """Whether there are events, every one is of these sessions, and none was wrong. Ad events are money, not streams:
+    whoever watches is paid for.
+    """
+    if batch.rejected or not batch.bodies or any(body.kind == KIND_AD for body in batch.bodies):
         return False
     return all(row[46:62] in sessions for body in batch.bodies for row in body.tuples)

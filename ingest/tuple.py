@@ -11,6 +11,7 @@ Outside the tuple every time is an int of microseconds since 1970-01-01 UTC (`â€
 """
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -29,9 +30,12 @@ TIME_MAX_US: Final = 4_133_980_800_000_000 - 1
 """The last microsecond of the year 2100 in UTC."""
 NULL: Final = b"\xff\xff\xff\xff"
 
+Value = UUID | int | str | bool
+"""Of one field, in Python's types."""
+
 
 class Column(NamedTuple):
-    """One column of playback_events."""
+    """One column of a frame's tuples."""
 
     name: str
     type: str
@@ -106,8 +110,13 @@ _I64 = struct.Struct(">q")
 
 def encode(row: Row) -> bytes:
     """The tuple of `row`, which the caller has validated: ranges are only asserted by struct."""
-    parts = [COLUMN_COUNT.to_bytes(2, "big")]
-    for column, value in zip(COLUMNS, row, strict=True):
+    return encode_fields(COLUMNS, row)
+
+
+def encode_fields(columns: Sequence[Column], values: Iterable[Value | None]) -> bytes:
+    """A tuple of any column list; `values` in its order."""
+    parts = [len(columns).to_bytes(2, "big")]
+    for column, value in zip(columns, values, strict=True):
         if value is None:
             assert not column.required, column.name
             parts.append(NULL)
@@ -117,7 +126,7 @@ def encode(row: Row) -> bytes:
     return b"".join(parts)
 
 
-def _encode_value(column_type: str, value: UUID | int | str | bool) -> bytes:
+def _encode_value(column_type: str, value: Value) -> bytes:
     if isinstance(value, UUID):
         return value.bytes
     if isinstance(value, str):
@@ -131,11 +140,16 @@ def _encode_value(column_type: str, value: UUID | int | str | bool) -> bytes:
 
 def walk(row: bytes) -> list[bytes | None]:
     """The values of all columns as encoded, None for NULL. ValueError when `row` is not one whole tuple."""
-    if len(row) < 2 or row[:2] != b"\x00\x18":
-        raise ValueError("not a tuple of 24 fields")
+    return walk_fields(COLUMN_COUNT, row)
+
+
+def walk_fields(count: int, row: bytes) -> list[bytes | None]:
+    """The same of a tuple of `count` columns."""
+    if row[:2] != count.to_bytes(2, "big"):
+        raise ValueError(f"not a tuple of {count} fields")
     values: list[bytes | None] = []
     at = 2
-    for _ in range(COLUMN_COUNT):
+    for _ in range(count):
         length_bytes = int.from_bytes(row[at : at + 4], "big", signed=True)
         at += 4
         if length_bytes < 0:
@@ -150,14 +164,16 @@ def walk(row: bytes) -> list[bytes | None]:
 
 def decode(row: bytes) -> Row:
     """The row in Python's types; the inverse of `encode`. ValueError when `row` is not one whole tuple."""
-    values = (
-        None if value is None else _decode_value(column.type, value)
-        for column, value in zip(COLUMNS, walk(row), strict=True)
-    )
-    return Row._make(values)
+    return Row._make(decode_fields(COLUMNS, row))
 
 
-def _decode_value(column_type: str, value: bytes) -> UUID | int | str | bool:
+def decode_fields(columns: Sequence[Column], row: bytes) -> Iterator[Value | None]:
+    """The values of a tuple of any column list, in its order. ValueError when `row` is not one whole tuple."""
+    for column, value in zip(columns, walk_fields(len(columns), row), strict=True):
+        yield None if value is None else _decode_value(column.type, value)
+
+
+def _decode_value(column_type: str, value: bytes) -> Value:
     if column_type == "uuid":
         return UUID(bytes=value)
     if column_type == "boolean":

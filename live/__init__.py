@@ -6,6 +6,7 @@ Each takes a client of `storage.redis.connection.connect`, writes nothing, and r
     viewers.py  who watches now: sessions whose lease has not run out
     streams.py  what profiles watch now
 
-catalogue.py (whose profiles they are) and hotness.py ask PostgreSQL, by tables.py, and raise Unavailable, as source.py.
+catalogue.py (whose profiles they are), hotness.py and campaigns.py ask PostgreSQL, by tables.py, and raise Unavailable,
+as source.py.
 quality.py is the exception: its figures are in the memory of their reader (storage/qoe), which is asked over a socket.
 """

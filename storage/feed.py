@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import structlog
 
-from ingest.batch import FLAGS, KINDS
+from ingest.ad import AD_SCHEMAS
+from ingest.batch import FLAGS, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
 from ingest.spool import segment
 from ingest.spool.disk import Disk
 from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, NewerEnding, read_ending
@@ -19,7 +20,7 @@ from storage.sink import SinkLost, Slice, StoreError
 
 log: Any = structlog.get_logger()
 
-KNOWN = frozenset(product(KINDS, SCHEMAS, FLAGS))
+KNOWN = frozenset((*product((KIND_PLAYBACK, KIND_SIGNAL), SCHEMAS, FLAGS), *product((KIND_AD,), AD_SCHEMAS, (0,))))
 """Kind, schema and flags of the frames that this release understands."""
 
 SHARE_MIN_BYTES = 64 * 1024

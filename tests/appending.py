@@ -7,7 +7,7 @@ from pathlib import Path
 from config.settings import SpoolSettings
 from ingest.batch import FrameBody
 from ingest.clock import SystemClock
-from ingest.spool.appender import Appender, SpoolUnavailable
+from ingest.spool.appender import Appender, SpoolUnavailable, Told
 from ingest.spool.disk import FileDisk
 from ingest.spool.recovery import incarnations, recover
 from tests.incarnations import (
@@ -33,6 +33,19 @@ async def append(
     rejected_by_code: dict[int, int] | None = None,
 ) -> None:
     """Returns once all is on disk. Raises SpoolUnavailable."""
+    told, outcome = _told()
+    appender.append(bodies, received_at_us, duplicates, rejected_by_code or {}, told)
+    await outcome
+
+
+async def append_row(appender: Appender, row: bytes) -> None:
+    """The same of an event that came alone."""
+    told, outcome = _told()
+    appender.append_row(row, 1, told)
+    await outcome
+
+
+def _told() -> tuple[Told, asyncio.Future[None]]:
     outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def told(failed: SpoolUnavailable | None) -> None:
@@ -43,8 +56,7 @@ async def append(
         else:
             outcome.set_exception(failed)
 
-    appender.append(bodies, received_at_us, duplicates, rejected_by_code or {}, told)
-    await outcome
+    return told, outcome
 
 
 async def appended(appender: Appender, name: str) -> str | None:

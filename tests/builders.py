@@ -41,6 +41,12 @@ def an_event(**changes: Any) -> dict[str, Any]:
     return event | changes
 
 
+def an_ad_event(**changes: Any) -> dict[str, Any]:
+    """A valid impression of an ad, ten seconds old, with a new impression_id, and with `changes`."""
+    event = {"type": "ad", "impression_id": a_uuid(), "event": "impression", "occurred_at": a_time(seconds=10)}
+    return event | changes
+
+
 def a_full_event(**changes: Any) -> dict[str, Any]:
     """The same with every field of the vocabulary set."""
     rest = {

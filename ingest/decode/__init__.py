@@ -4,9 +4,10 @@
     json.py        decode(): bytes → Batch, or Undecodable
     fast.py        the usual way: the whole batch typed at once, encoded straight into tuples
     verdict.py     the slow way: one event by its field table, to name what is wrong with it
+    ad.py          one ad event by its own: these have no other way through JSON
     envelope.py    what a body is (envelope, array, object, lines) and, on the slow way, its events one by one
     bundle.py      tuples → frame bodies by kind, clock and month; repeats within the request
-    time.py uuid.py metadata.py skeleton.py memo.py    one rule each, shared by both ways
+    rule.py time.py uuid.py metadata.py skeleton.py memo.py    what a value may be, shared by both ways
     limits.py undecodable.py                           what decoding is told, and what it raises
 
 The fast way may only doubt, never refuse: what it doubts goes the slow way, which alone names faults. Both make the

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from itertools import compress
 
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_SIGNAL, MONTH_UNSETTLED, FrameBody
+from ingest import ad
+from ingest.batch import (
+    FLAG_CLOCK_BROKEN,
+    KIND_AD,
+    KIND_SIGNAL,
+    MONTH_AD,
+    MONTH_UNSETTLED,
+    SCHEMA_AD,
+    SCHEMA_PLAYBACK,
+    FrameBody,
+)
 from ingest.decode.memo import Memo
 from ingest.tuple import month_of
 
@@ -15,8 +25,9 @@ _MONTHS: Memo[int, int] = Memo(lambda day: month_of(day * _DAY_US), 4_096)
 def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[int]) -> tuple[list[FrameBody], int]:
     """Bodies in order of first appearance, and how many tuples were left out as repeats of a key.
 
-    A key is (occurred_at, event_id), for rows and for signals apart; of repeats the first stays. The sequences are
-    parallel: the tuple, its occurred_at, its kind << 8 | flags.
+    A key is (occurred_at, event_id), for rows and for signals apart, and of ad events (impression_id, event,
+    progress_offset); of repeats the first stays. The sequences are parallel: the tuple, its occurred_at, its
+    kind << 8 | flags.
     """
     count = len(tuples)
     if count == 0:
@@ -43,20 +54,25 @@ def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[in
 
 
 def _firsts(tuples: Sequence[bytes], groups: Sequence[int]) -> list[bool]:
-    seen: set[tuple[bool, bytes]] = set()
+    seen: set[tuple[int, bytes]] = set()
     keep: list[bool] = []
     for row, group in zip(tuples, groups, strict=True):
-        key = (group >> 8 == KIND_SIGNAL, row[66:74] + row[6:22])
+        kind = group >> 8
+        key = (kind, ad.event_key(row) if kind == KIND_AD else row[66:74] + row[6:22])
         keep.append(key not in seen)
         seen.add(key)
     return keep
 
 
 def _month(group: int, time_us: int) -> int:
+    if group >> 8 == KIND_AD:
+        return MONTH_AD
     if group >> 8 == KIND_SIGNAL or group & FLAG_CLOCK_BROKEN:
         return MONTH_UNSETTLED
     return _MONTHS[time_us // _DAY_US]
 
 
 def _body(group: int, month: int, rows: Sequence[bytes]) -> FrameBody:
-    return FrameBody.of(group >> 8, group & 0xFF, month, rows)
+    kind = group >> 8
+    schema = SCHEMA_AD if kind == KIND_AD else SCHEMA_PLAYBACK
+    return FrameBody.of(kind, group & 0xFF, month, rows, schema)

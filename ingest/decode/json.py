@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from config.limits import ERRORS_SHOWN_MAX
 from ingest import codes, core
 from ingest.batch import Batch, EventError, FrameBody
-from ingest.decode import fast
+from ingest.decode import ad, fast
 from ingest.decode.bundle import bundle
 from ingest.decode.envelope import WHITESPACE, Piece, Pieces, are_lines, metadata_of, pieces, split_lines
 from ingest.decode.limits import Limits
@@ -219,7 +219,10 @@ def _judged(encoded: fast.Encoded, found: Pieces, request: Request, sent_us: int
         try:
             if piece.refusal is not None:
                 raise piece.refusal
-            verdict = judge(piece.value, metadata_of(piece), request, sent_us)
+            if ad.is_ad(piece.value):
+                verdict = ad.judge(piece.value, request, sent_us)
+            else:
+                verdict = judge(piece.value, metadata_of(piece), request, sent_us)
         except Refused as refused:
             errors.append(EventError(index, _shown_id(piece.value), refused.code, refused.path, refused.message))
             continue
@@ -230,7 +233,8 @@ def _judged(encoded: fast.Encoded, found: Pieces, request: Request, sent_us: int
 
 
 def _shown_id(event: object) -> str | None:
-    event_id = event.get("event_id") if isinstance(event, dict) else None
+    """Of an ad event, the impression's."""
+    event_id = event.get("impression_id" if ad.is_ad(event) else "event_id") if isinstance(event, dict) else None
     if not isinstance(event_id, str) or len(event_id) > _ID_MAX_CHARS:
         return None
     return event_id if event_id.isprintable() else None  # a lone surrogate would spoil the answer
@@ -240,7 +244,9 @@ def _unknown(found: Pieces) -> list[str]:
     """Names outside the vocabulary; events of another type have another vocabulary."""
     unknown = list(found.unknown)
     for piece in found.events:
-        if isinstance(piece.value, dict) and piece.value.get("type") in (None, "playback"):
+        if ad.is_ad(piece.value):
+            unknown.extend(piece.value.keys() - ad.FIELD_NAMES)
+        elif isinstance(piece.value, dict) and piece.value.get("type") in (None, "playback"):
             unknown.extend(piece.value.keys() - FIELD_NAMES)
     return unknown
 

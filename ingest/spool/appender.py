@@ -12,7 +12,7 @@ import structlog
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import SpoolSettings
 from ingest import metrics
-from ingest.batch import FrameBody
+from ingest.batch import KIND_AD, MONTH_AD, SCHEMA_AD, FrameBody
 from ingest.clock import Clock
 from ingest.core import DoorLimits
 from ingest.spool.commit_thread import CommitThread
@@ -36,6 +36,9 @@ ABANDONED_MAX = 8
 class SpoolUnavailable(Exception):
     """The spool took nothing of this request for certain; the same events may be sent again."""
 
+
+ROWS_TOGETHER_MAX = 1_000
+"""In a frame, of events that came alone: as many as a request may bring."""
 
 Told = Callable[[SpoolUnavailable | None], None]
 """What a request is told once: None when all of it is on disk. It must not raise."""
@@ -76,6 +79,9 @@ class Appender:
         self._abandoned: list[Incarnation] = []
         self._reopen_at_s = 0.0
         self._waiters: list[Told] = []
+        self._rows: list[bytes] = []
+        self._rows_at_us = 0
+        """When the first of them was received."""
         self._wake = asyncio.Event()
         self._company = False
         self._closing = False
@@ -115,6 +121,17 @@ class Appender:
             incarnation.note(duplicates + sum(rejected_by_code.values()), duplicates, rejected_by_code)
         for body in bodies:
             incarnation.framing.add(body, received_at_us)
+        self.wait(told)
+
+    def append_row(self, row: bytes, received_at_us: int, told: Told) -> None:
+        """An ad event that came alone: those that come until the next commit share frames, which is what readers pay
+        for. Else as `append`.
+        """
+        if self._incarnation is None or self._closing:
+            raise SpoolUnavailable
+        if not self._rows:
+            self._rows_at_us = received_at_us
+        self._rows.append(row)
         self.wait(told)
 
     def take_in(
@@ -180,8 +197,11 @@ class Appender:
     async def _commit(self) -> None:
         incarnation = self._incarnation
         assert incarnation is not None
+        for begin in range(0, len(self._rows), ROWS_TOGETHER_MAX):
+            rows = self._rows[begin : begin + ROWS_TOGETHER_MAX]
+            incarnation.framing.add(FrameBody.of(KIND_AD, 0, MONTH_AD, rows, SCHEMA_AD), self._rows_at_us)
         group, waiters = incarnation.close_group(), self._waiters
-        self._waiters = []
+        self._rows, self._waiters = [], []
         self._company = len(waiters) > 1  # who came alone once will hardly be met next time, and goes at once
         started_s = self._clock.monotonic_s()
         try:
@@ -210,7 +230,7 @@ class Appender:
         log.error("spool_write_failed", incarnation=incarnation.identity.hex(), error=str(error), waiting=len(waiters))
         metrics.SPOOL_WRITE_FAILURES.inc()
         incarnation.framing.take_out()
-        self._waiters = []
+        self._rows, self._waiters = [], []
         self._incarnation = None
         self._abandoned.append(incarnation)
         _tell(waiters, SpoolUnavailable(str(error)))

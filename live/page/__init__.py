@@ -6,11 +6,12 @@
     stream.js    server-sent events that come back by themselves
     charts.js    the last minutes of a number, by uPlot
     asking.js    routes asked every few seconds, and what to say where there is no answer
-    tables.js    rows of contents, edges and readers
+    tables.js    rows of contents, edges, readers, campaigns and their funnel
     text.js      numbers, sizes and times as text (pure)
     uplot/       uPlot 1.6.32 (MIT) as published; tests/unit/test_page.py holds its checksums
 
-Every number that it shows is one that the API gave: it computes nothing but shares of a table's largest row.
+Every number that it shows is one that the API gave: it computes nothing but shares, and the funnel of
+several campaigns, which is the sum of theirs.
 
     serving.py   the routes, with a strict Content-Security-Policy: no script or style but these files
 """

@@ -1,12 +1,13 @@
-// The page: two streams fill it every second, two routes every few. Every number is the API's.
+// The page: two streams fill it every second, three routes every few. Every number is the API's.
 
 import { ask, forgetRoutes, repeat } from "./asking.js";
 import { Chart } from "./charts.js";
 import { listen } from "./stream.js";
-import { showContents, showEdges, showReaders } from "./tables.js";
-import { UNKNOWN, rate, size, timeOfDay, wait, whole } from "./text.js";
+import { showCampaigns, showContents, showEdges, showFunnel, showReaders } from "./tables.js";
+import { UNKNOWN, named, rate, size, timeOfDay, wait, whole } from "./text.js";
 
 const TOP = 10;
+const ADS_EVERY_MS = 5_000;
 const EDGES_EVERY_MS = 5_000;
 const TIERS_EVERY_MS = 10_000;
 const UNSCORED_MS = 60_000; // scores are made once a minute
@@ -158,6 +159,40 @@ async function askEdges() {
   }
 }
 
+// ── what is advertised ────────────────────────────────────────────────────────────────────────────────────────────
+let campaigns = [];
+
+async function askCampaigns() {
+  try {
+    const found = await ask("/v1/campaigns", `v1/campaigns?top=${TOP}`);
+    campaigns = found.campaigns;
+    note("ads-note", campaigns.length ? `Of all time, as of ${timeOfDay(seconds(found.as_of))}.` : "No campaign yet.");
+  } catch (error) {
+    campaigns = [];
+    note("ads-note", error.message);
+  }
+  place("ads").hidden = place("ads-chosen").hidden = !campaigns.length;
+  showCampaigns(place("campaigns"), campaigns);
+  offerFunnels();
+  showChosenFunnel();
+}
+
+function offerFunnels() {
+  // Left as it is while the campaigns are the same ones: somebody may have it open.
+  const select = place("ads-of");
+  const [all, ...offered] = select.options;
+  const same = (campaign, at) => offered[at].value === campaign.campaign_id && offered[at].textContent === named(campaign);
+  if (offered.length === campaigns.length && campaigns.every(same)) return;
+  const chosen = select.value;
+  select.replaceChildren(all, ...campaigns.map((campaign) => new Option(named(campaign), campaign.campaign_id)));
+  select.value = campaigns.some((campaign) => campaign.campaign_id === chosen) ? chosen : "";
+}
+
+function showChosenFunnel() {
+  const chosen = place("ads-of").value;
+  showFunnel(place("funnel"), chosen ? campaigns.filter((campaign) => campaign.campaign_id === chosen) : campaigns);
+}
+
 // ── the start ─────────────────────────────────────────────────────────────────────────────────────────────────────
 function lost(which, chart) {
   if (now.connected[which]) {
@@ -180,3 +215,5 @@ listen("v1/gateway/stream", "gateway", {
   lost: () => lost("gateway", events),
 });
 place("window").addEventListener("change", repeat(askEdges, EDGES_EVERY_MS));
+repeat(askCampaigns, ADS_EVERY_MS);
+place("ads-of").addEventListener("change", showChosenFunnel);

@@ -4,6 +4,7 @@ export const UNKNOWN = "–";
 
 const INTEGERS = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const HUNDREDTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const SIZES = ["B", "KiB", "MiB", "GiB", "TiB"];
 const TIERS = { 1: "global", 2: "regional", 3: "on demand" };
 
@@ -23,6 +24,23 @@ export function rate(value) {
 /** A share of 1 as percent: 14.3 %. */
 export function percent(value) {
   return known(value) ? `${TENTHS.format(100 * value)} %` : UNKNOWN;
+}
+
+/** An amount, from decimal text, in a currency: 1,234.50 USD. */
+export function money(amount, currency) {
+  return typeof amount === "string" ? `${HUNDREDTHS.format(amount)} ${currency}` : UNKNOWN;
+}
+
+/** What a campaign is called; by its identifier where it has no name. */
+export function named(campaign) {
+  return campaign.name.trim() || campaign.campaign_id;
+}
+
+/** How fast a campaign spends, 1 is on schedule: [what is told, in a word how that is]. */
+export function pace(value) {
+  if (!known(value)) return [UNKNOWN, ""];
+  const word = value > 1.1 ? "ahead" : value < 0.9 ? "behind" : "even";
+  return [`${HUNDREDTHS.format(value)} ${word}`, word];
 }
 
 /** Bytes: 2.0 GiB. */

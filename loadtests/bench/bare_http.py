@@ -1,4 +1,5 @@
-"""The bare aiohttp server of the benchmark: reads a body, answers with a constant. What HTTP alone costs in Python.
+"""The bare aiohttp server of the benchmark: takes a body or a pixel, answers with a constant. What HTTP alone costs in
+Python.
 
 `python -m loadtests.bench.bare_http PORT` is one process of it; several share the port, as the gateway's collectors do.
 """
@@ -19,6 +20,7 @@ from aiohttp import web
 from loadtests.product import ROOT
 
 ANSWER: Final = b'{"accepted":1,"duplicates":0,"rejected":0}'
+GIF: Final = bytes.fromhex("47494638396101000100800000ffffff00000021f90401000000002c00000000010001000002024401003b")
 START_S: Final = 15.0
 STOP_S: Final = 5.0
 
@@ -28,12 +30,17 @@ async def _take(request: web.Request) -> web.Response:
     return web.Response(body=ANSWER, content_type="application/json")
 
 
+async def _show(_: web.Request) -> web.Response:
+    return web.Response(body=GIF, content_type="image/gif")
+
+
 async def _serve(port: int) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     application = web.Application()
     application.router.add_post("/v1/events", _take)
+    application.router.add_get("/v1/ad/{event}", _show)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, reuse_port=True).start()

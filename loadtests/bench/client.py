@@ -137,7 +137,7 @@ class _Loop:
         name = status.decode()
         load.statuses[name] = load.statuses.get(name, 0) + 1
         if status == b"200":
-            accepted = json.loads(body)["accepted"]
+            accepted = self._events_count if body.startswith(b"GIF") else json.loads(body)["accepted"]
             load.acknowledged += accepted
             if accepted == self._events_count:
                 self._all_taken = body

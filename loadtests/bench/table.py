@@ -37,6 +37,11 @@ def _aiohttp(figures: Report) -> str:
     return f"{figures['stored_per_s']:,} a second; bare aiohttp {figures['bare_aiohttp_per_s']:,}"
 
 
+def _pixels(figures: Report) -> str:
+    ours, bare = (sorted(figures[name])[len(figures[name]) // 2] for name in ("per_s", "bare_aiohttp_per_s"))
+    return f"{ours:,} a second; bare aiohttp {bare:,}"
+
+
 def _by_process(figures: Report) -> str:
     cpu = figures["cpu_us_per_event"]
     return (
@@ -52,8 +57,10 @@ def _crowd(figures: Report) -> str:
 MARKS: Final = (
     Mark("many", ("share_of_bare_copy",), "rows stored, 20 a request: share of bare COPY", 0.5, True, _copy),
     Mark("single", ("share_of_bare_aiohttp",), "single events: share of bare aiohttp", 0.5, True, _aiohttp),
+    Mark("pixel", ("share_of_bare_aiohttp",), "pixels: share of bare aiohttp", 0.7, True, _pixels),
     Mark("many", ("cpu_us_per_event", "gateway"), "gateway CPU, µs an event", 4.0, False, _by_process),
     Mark("many", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs a row", 5.0, False),
+    Mark("ads", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs an ad event", 15.0, False),
     Mark("resent", ("share_of_none_resent_1%",), "rows/s with 1 % resent, of none", 0.9, True),
     Mark("resent", ("share_of_none_resent_10%",), "rows/s with 10 % resent, of none", 0.6, True),
     Mark("latency", ("50%", "latency_ms", "p99"), "answer p99 at half of saturation, ms", 15.0, False),

@@ -288,19 +288,23 @@ impl Generations {
         guarded(|| self.0.suspect(rows, ends_table))?.ok_or_else(|| PyValueError::new_err("a tuple cut short"))
     }
 
-    /// The same of a run's frames of rows: those of which nothing is suspected, the run itself if it is all of them; the
-    /// numbers of those that are suspected; the numbers of those of broken clocks, whatever is suspected.
-    fn divide<'py>(&mut self, run: &Bound<'py, Run>) -> PyResult<(Bound<'py, Run>, Vec<usize>, Vec<usize>)> {
+    /// The same of a run's frames of playback: those of which nothing is suspected, the run itself if it is all of them;
+    /// the numbers of those that are suspected; of those of broken clocks, whatever is suspected; of those of ad events.
+    #[allow(clippy::type_complexity)]
+    fn divide<'py>(
+        &mut self,
+        run: &Bound<'py, Run>,
+    ) -> PyResult<(Bound<'py, Run>, Vec<usize>, Vec<usize>, Vec<usize>)> {
         let (py, own) = (run.py(), run.get());
         let data = own.data.as_bytes(py);
         let divided = guarded(|| own.run.divided(data, |rows, ends_table| self.0.suspect(rows, ends_table)))?;
-        let (plain, suspected, broken) = divided.ok_or_else(|| PyValueError::new_err("a tuple cut short"))?;
+        let (plain, suspected, broken, ads) = divided.ok_or_else(|| PyValueError::new_err("a tuple cut short"))?;
         let plain = if plain.frames.len() == own.run.frames.len() {
             run.clone()
         } else {
             Bound::new(py, Run { data: own.data.clone_ref(py), run: plain })?
         };
-        Ok((plain, suspected, broken))
+        Ok((plain, suspected, broken, ads))
     }
 
     fn keep(&mut self) -> PyResult<()> {
@@ -314,7 +318,7 @@ impl Generations {
 
 #[pymodule]
 fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("INTERFACE", 4)?;
+    module.add("INTERFACE", 5)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
     module.add_function(wrap_pyfunction!(quality_signs, module)?)?;

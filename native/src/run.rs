@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::frame::{read, Whole};
 
 pub const KIND_PLAYBACK: u8 = 1;
+pub const KIND_AD: u8 = 2;
 pub const KIND_SIGNAL: u8 = 3;
 const FLAG_CLOCK_BROKEN: u8 = 1;
 
@@ -112,17 +113,25 @@ impl Run {
         }
     }
 
-    /// Of frames of rows, by whether `suspect` says so of their event ids: those not suspected, and the indices of the
-    /// others, then of those of broken clocks, whatever it says. None for a tuple cut short. Signals are left out.
+    /// Of frames of playback, by whether `suspect` says so of their event ids: those not suspected, and the indices of the
+    /// others, then of those of broken clocks, whatever it says; last the indices of frames of ad events. None for a tuple
+    /// cut short. Signals are left out.
+    #[allow(clippy::type_complexity)]
     pub fn divided(
         &self,
         data: &[u8],
         mut suspect: impl FnMut(&[u8], &[u8]) -> Option<bool>,
-    ) -> Option<(Run, Vec<usize>, Vec<usize>)> {
+    ) -> Option<(Run, Vec<usize>, Vec<usize>, Vec<usize>)> {
         let (mut plain, mut suspected, mut broken) = (Vec::with_capacity(self.frames.len()), Vec::new(), Vec::new());
+        let mut ads = Vec::new();
         for (number, one) in self.frames.iter().enumerate() {
-            if one.head.kind == KIND_SIGNAL {
-                continue;
+            match one.head.kind {
+                KIND_SIGNAL => continue,
+                KIND_AD => {
+                    ads.push(number);
+                    continue;
+                }
+                _ => {}
             }
             let (ends_table, rows) = one.payload(data);
             let is_suspected = suspect(rows, ends_table)?;
@@ -134,6 +143,6 @@ impl Run {
                 plain.push(*one);
             }
         }
-        Some((Run { frames: plain }, suspected, broken))
+        Some((Run { frames: plain }, suspected, broken, ads))
     }
 }

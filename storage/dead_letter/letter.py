@@ -7,8 +7,10 @@ import msgspec
 from msgspec import Struct
 from xxhash import xxh3_64_hexdigest
 
+from ingest import ad
+from ingest import tuple as playback
+from ingest.batch import KIND_AD
 from ingest.spool.frame import Frame
-from ingest.tuple import event_id, occurred_at_us, received_at_us
 
 MESSAGE_MAX_CHARACTERS = 300
 
@@ -30,6 +32,7 @@ class Letter(Struct, frozen=True):
     message: str
     """The database's words, at most 300 characters; never the row."""
     event_id: str
+    """Of an ad event, its impression_id."""
     occurred_at_us: int
     """As sent, microseconds since 1970 UTC."""
     received_at_us: int
@@ -71,13 +74,14 @@ def letter_of(
     incarnation: str, frame: Frame, number: int, row: bytes, reason: str, sqlstate: str = "", message: str = ""
 ) -> Letter:
     """For row `number` (from 0) of a frame, `row` as it lies there."""
+    times = ad if frame.kind == KIND_AD else playback
     return Letter(
         reason=reason,
         sqlstate=sqlstate,
         message=message[:MESSAGE_MAX_CHARACTERS],
-        event_id=str(UUID(bytes=event_id(row).ljust(16, b"\0"))),  # of a tuple that is none, it may be cut
-        occurred_at_us=occurred_at_us(row),
-        received_at_us=received_at_us(row),
+        event_id=str(UUID(bytes=playback.event_id(row).ljust(16, b"\0"))),  # of a tuple that is none, it may be cut
+        occurred_at_us=times.occurred_at_us(row),
+        received_at_us=times.received_at_us(row),
         incarnation=incarnation,
         sequence=frame.sequence,
         index=number,

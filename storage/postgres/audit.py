@@ -93,6 +93,11 @@ class Audit:
         rows = await self._connection.fetch("SELECT DISTINCT month FROM ingest_removals")
         return {row["month"].strftime("%Y-%m") for row in rows}
 
+    async def ad_events(self) -> int:
+        """That the rows of ad_impressions hold, repeats left out."""
+        number: int = await self._connection.fetchval("SELECT coalesce(sum(events), 0)::bigint FROM ad_impressions")
+        return number
+
     async def rows(self, month: str, take: Callable[[list[bytes]], None]) -> None:
         """Every row of YYYY-MM as its COPY tuple, in no order, handed to `take` some at a time."""
         await read_rows(self._connection, f"playback_events_{month.replace('-', '_')}", take)

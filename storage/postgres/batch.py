@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.ad import AD_SCHEMAS
+from ingest.batch import FLAG_CLOCK_BROKEN, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
 from ingest.spool.frame import Frame
 from ingest.spool.run import TYPES, Form, Run
 from ingest.tuple import SCHEMAS, event_key
@@ -84,7 +85,7 @@ class Row(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The playback frames of a write, by the way they take. Signals are only counted: they are no rows."""
+    """The frames of a write, by the way they take. Signals are only counted: they are no rows."""
 
     plain: list[Stretch]
     """No row is suspected to be stored: COPY, untouched."""
@@ -92,17 +93,18 @@ class Batch(NamedTuple):
     """Staging."""
     broken: list[Placed]
     """Of players whose clock is broken: settle when it happened, then staging."""
+    ads: list[Placed]
+    """Of ad events: merged into the rows of their impressions."""
 
     def staged(self) -> "Batch":
         """The same without a plain way: all of it through staging."""
-        return Batch(
-            [], [placed for stretch in self.plain for placed in stretch.placed()] + self.suspected, self.broken
-        )
+        plain = [placed for stretch in self.plain for placed in stretch.placed()]
+        return Batch([], plain + self.suspected, self.broken, self.ads)
 
 
 def sort(slices: Sequence[Slice], fingerprints: Fingerprints) -> Batch:
     """Raises SinkRefused for frames of a newer gateway: they stay in the spool."""
-    batch = Batch([], [], [])
+    batch = Batch([], [], [], [])
     for owner, one in enumerate(slices):
         for run in one.runs:
             if not _sort_packed(owner, run, fingerprints, batch):
@@ -111,25 +113,28 @@ def sort(slices: Sequence[Slice], fingerprints: Fingerprints) -> Batch:
 
 
 def _sort_packed(owner: int, run: Run, fingerprints: Fingerprints, batch: Batch) -> bool:
-    """In one look, where that can be had: the Rust core has the frames, and all of them have one column list."""
+    """In one look, where that can be had: the Rust core has the frames, and all those of playback have one
+    column list."""
     if run.packed is None:
         return False
     forms = [form for form in run.outline.forms if form[0] != KIND_SIGNAL]
     if not forms:
         return True
-    schemas = {schema for _, schema, _ in forms}
+    schemas = {schema for kind, schema, _ in forms if kind != KIND_AD}
     if len(schemas) > 1 or not all(map(_is_known, forms)):
         return False
     divided = fingerprints.divide(run.packed)
     if divided is None:
         return False
-    plain, suspected, broken = divided
+    plain, suspected, broken, ads = divided
     if len(plain):
         batch.plain.append(Stretch(owner, schemas.pop(), [], plain))
     if suspected:
         batch.suspected.extend(Placed(owner, frame) for frame in run.packed.frames(TYPES, suspected))
     if broken:
         batch.broken.extend(Placed(owner, frame) for frame in run.packed.frames(TYPES, broken))
+    if ads:
+        batch.ads.extend(Placed(owner, frame) for frame in run.packed.frames(TYPES, ads))
     return True
 
 
@@ -143,6 +148,9 @@ def _sort_frames(owner: int, incarnation: str, frames: list[Frame], fingerprints
                 f"Frame {incarnation}/{frame.sequence} is of kind {frame.kind}, schema {frame.schema}, flags "
                 f"{frame.flags}, which this release does not know; it stays in the spool."
             )
+        if frame.kind == KIND_AD:
+            batch.ads.append(Placed(owner, frame))
+            continue
         suspected = fingerprints.suspect(frame)
         if frame.flags & FLAG_CLOCK_BROKEN:
             batch.broken.append(Placed(owner, frame))
@@ -155,6 +163,8 @@ def _sort_frames(owner: int, incarnation: str, frames: list[Frame], fingerprints
 
 def _is_known(form: Form) -> bool:
     kind, schema, flags = form
+    if kind == KIND_AD:
+        return schema in AD_SCHEMAS and not flags
     return kind == KIND_PLAYBACK and schema in COLUMNS and not flags & ~FLAG_CLOCK_BROKEN
 
 

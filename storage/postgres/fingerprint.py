@@ -88,15 +88,15 @@ class Fingerprints:
         """Whether an id of `frame` was seen before, in an earlier frame or in this one. All are seen from now on."""
         return self._everything or self._generations.suspect(frame.rows, frame.ends_table)
 
-    def divide(self, packed: Any) -> tuple[Any, list[int], list[int]] | None:
-        """As `suspect`, of a run in the Rust core: its frames of rows of which nothing is suspected, as another such
-        object or the same; the numbers of the suspected ones; the numbers of those of broken clocks.
+    def divide(self, packed: Any) -> tuple[Any, list[int], list[int], list[int]] | None:
+        """As `suspect`, of the playback in a run in the Rust core: its frames of which nothing is suspected, as another
+        such object or the same; the numbers of the suspected ones; of those of broken clocks; of those of ad events.
 
         None where the frames have to be looked at one by one.
         """
         if isinstance(self._generations, Generations):
             return None
-        found: tuple[Any, list[int], list[int]] = self._generations.divide(packed)
+        found: tuple[Any, list[int], list[int], list[int]] = self._generations.divide(packed)
         return found
 
     def keep(self) -> None:

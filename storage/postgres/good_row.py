@@ -8,22 +8,21 @@ from typing import Final
 import asyncpg
 
 from storage.postgres.refusal import Refusal, refusal
-from storage.postgres.statement import STATEMENTS
 
-RENEWED: Final = {"event_id": "gen_random_uuid()", "received_at": "now()"}
+RENEWED: Final = {"event_id": "gen_random_uuid()", "impression_id": "gen_random_uuid()", "received_at": "now()"}
 TRIED_MAX: Final = 16
 """Of the latest rows: a new rule may refuse some of these, too."""
 
 
-async def takes_rows(connection: asyncpg.Connection, columns: list[str]) -> bool:
+async def takes_rows(connection: asyncpg.Connection, statement: str, columns: list[str]) -> bool:
     """Whether one of the latest rows, received now and under a new id, would be taken in the transaction under way.
 
-    False for a table without rows. `columns`: those of a column list. Raises the driver's errors that are not about
-    rows.
+    False for a table without rows. `statement` stores the $1-th of them anew, of `columns` the values; these are those
+    of a column list. Raises the driver's errors that are not about rows.
     """
     names = [f'"{name}"' for name in columns]
     values = [RENEWED.get(name, f'"{name}"') for name in columns]
-    statement = STATEMENTS["repeat_row"].format(columns=", ".join(names), values=", ".join(values))
+    statement = statement.format(columns=", ".join(names), values=", ".join(values))
     for number in range(TRIED_MAX):
         await connection.execute("SAVEPOINT good_row")
         try:

@@ -7,6 +7,7 @@ import structlog
 
 from storage import metrics
 from storage.postgres.batch import Row
+from storage.postgres.staging import Adopted
 from storage.postgres.totals import Books
 
 log: Any = structlog.get_logger()
@@ -27,6 +28,8 @@ class Outcome:
     repaired: list[Row] = field(default_factory=list)
     dead: dict[str, int] = field(default_factory=dict)
     unaccounted: int = 0
+    ads: Adopted = field(default_factory=Adopted)
+    """Of ad events; the other counts of what was staged, refused and taken are without them."""
 
     def count(self) -> None:
         """Hand it to the metrics."""

@@ -5,6 +5,7 @@ was before, somebody has changed the table, and the rows are good: they wait in 
 becoming dead letters.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -58,18 +59,50 @@ async def adopt(connection: asyncpg.Connection, rows: list[Row], refused_before:
         for row in rows:
             if row.frame.schema == schema and unique.setdefault(row.key, row) is not row:
                 adopted.duplicate.append(row)
-        await _Bisection(connection, schema, adopted, refused_before).run(list(unique.values()))
+        store = _Staging(connection, schema, adopted)
+        await Bisection(connection, store.store, store.takes_rows, adopted, refused_before).run(list(unique.values()))
     return adopted
 
 
-class _Bisection:
+class _Staging:
     """One schema's rows on their way from staging into the table."""
 
-    def __init__(self, connection: asyncpg.Connection, schema: int, adopted: Adopted, refused_before: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, schema: int, adopted: Adopted) -> None:
         self._connection = connection
         self._columns = COLUMNS[schema]
         names = ", ".join(f'"{name}"' for name in self._columns)
         self._adopt = STATEMENTS["adopt_staged"].format(columns=names)
+        self._adopted = adopted
+
+    async def store(self, rows: list[Row]) -> None:
+        connection = self._connection
+        await connection.execute(STATEMENTS["clear_staging"])
+        await copy(connection, "staged_events", self._columns, (row.data for row in rows), len(rows))
+        keys = await connection.fetchval(self._adopt)
+        stored = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)}
+        for row in rows:
+            (self._adopted.stored if row.key in stored else self._adopted.duplicate).append(row)
+
+    async def takes_rows(self) -> bool:
+        return await takes_rows(self._connection, STATEMENTS["repeat_row"], self._columns)
+
+
+class Bisection:
+    """Rows on their way into a table, in the transaction under way; what is refused is found and passed over."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        store: Callable[[list[Row]], Awaitable[None]],
+        takes_rows: Callable[[], Awaitable[bool]],
+        adopted: Adopted,
+        refused_before: int,
+    ) -> None:
+        """`store` puts rows into the table and says in `adopted` what became of them, or raises the driver's errors.
+        `takes_rows`: whether the table takes rows that it took before. `refused_before` as of `adopt`."""
+        self._connection = connection
+        self._store = store
+        self._takes_rows = takes_rows
         self._adopted = adopted
         self._refused_max = REFUSED_MAX - refused_before
         self._refused_last = REFUSED_LAST - refused_before
@@ -99,7 +132,7 @@ class _Bisection:
                 left = set(map(id, tried[: number + 1]))
                 return [[row for row in rows if id(row) not in left], *([one] for one in tried[:number])]
         is_last = len(self._adopted.refused) >= self._refused_last
-        if is_last or not await takes_rows(self._connection, self._columns):
+        if is_last or not await self._takes_rows():
             raise SinkRefused(f"The table takes no row: {error.sqlstate} {words(error)}")
         self._refused_max = self._refused_last
         return waiting
@@ -118,12 +151,3 @@ class _Bisection:
         await self._connection.execute("RELEASE SAVEPOINT part")
         self._adopted.taken = True
         return None
-
-    async def _store(self, rows: list[Row]) -> None:
-        connection = self._connection
-        await connection.execute(STATEMENTS["clear_staging"])
-        await copy(connection, "staged_events", self._columns, (row.data for row in rows), len(rows))
-        keys = await connection.fetchval(self._adopt)
-        stored = {keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)}
-        for row in rows:
-            (self._adopted.stored if row.key in stored else self._adopted.duplicate).append(row)

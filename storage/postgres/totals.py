@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Struct
 
-from ingest.batch import MONTH_UNSETTLED
+from ingest.batch import MONTH_AD, MONTH_UNSETTLED
 from ingest.spool.frame import MASK, Totals
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Lost
 
 UNSETTLED = "unsettled"
 """Of `read_months`: rows of broken clocks, whose month is known only here."""
+ADS = "ads"
+"""Ad events of whatever month. `months` has no hash of them: merged, they are no rows any more."""
 
 
 class Quarantined(Struct, frozen=True):
@@ -132,8 +134,10 @@ def decode(text: str) -> Books:
 
 
 def month_name(number: int) -> str:
-    """24322 → `2026-11`; 0 → `unsettled`."""
-    return UNSETTLED if number == MONTH_UNSETTLED else f"{number // 12:04d}-{number % 12 + 1:02d}"
+    """24322 → `2026-11`; 0 → `unsettled`; 1 → `ads`."""
+    if number in (MONTH_UNSETTLED, MONTH_AD):
+        return UNSETTLED if number == MONTH_UNSETTLED else ADS
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
 
 
 def _read_months(state: State) -> dict[str, MonthBook]:

@@ -1,7 +1,8 @@
 """The PostgreSQL sink: rows and positions of a batch in one transaction.
 
     look at others' repairs ─▶ sort ─▶ BEGIN ─▶ COPY what is unsuspected ─▶ settle broken clocks
-                 ─▶ staging of the rest ─▶ dead letters (fsync) ─▶ positions (compare-and-set) ─▶ COMMIT
+                 ─▶ staging of the rest ─▶ merge of ad events ─▶ dead letters (fsync) ─▶ positions (compare-and-set)
+                 ─▶ COMMIT
 
 What is met on the way decides how the batch is tried again: a duplicate nobody suspected and a row the database
 refuses send all of it through staging, a month that vanished is made anew. Everything else is an outage, and the
@@ -17,13 +18,15 @@ import structlog
 
 from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings
 from ingest import tuple as tuples
-from ingest.batch import FLAG_CLOCK_BROKEN
+from ingest.batch import FLAG_CLOCK_BROKEN, MONTH_AD
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
 from storage import metrics
 from storage.dead_letter.letter import Letter, letter_of
 from storage.dead_letter.writer import DeadLetters
 from storage.postgres import clock_repair, positions, totals
+from storage.postgres.ad_statement import STATEMENTS as AD_STATEMENTS
+from storage.postgres.ads import Ads
 from storage.postgres.batch import COLUMNS, Batch, Placed, Row, Stretch, rows_of, sort
 from storage.postgres.connection import check_registration, connect
 from storage.postgres.copy import copy
@@ -79,6 +82,9 @@ class PostgresSink:
         self._books: dict[str, Books] = {}
         self._refused = 0
         """Rows since the last one that the table took."""
+        self._ads: Ads | None = None
+        self._ads_refused = 0
+        """The same of ad events."""
 
     async def open(self) -> dict[str, int]:
         """Connect; where every incarnation stands. Raises SinkUnavailable, SinkLost, SinkRefused."""
@@ -88,13 +94,14 @@ class PostgresSink:
             try:
                 await check_registration(connection, self.reader)
                 await connection.execute(STATEMENTS["make_staging"])
+                await connection.execute(AD_STATEMENTS["make_staged_ads"])
                 await self._months.load(connection)
                 await self._lookout.begin(connection, self._fingerprints)
                 self._positions, self._books = await positions.read(connection, self.reader)
             except BaseException:
                 connection.terminate()
                 raise
-        self._connection = connection
+        self._connection, self._ads = connection, Ads(connection)
         return dict(self._positions)
 
     async def write(self, slices: Sequence[Slice]) -> None:
@@ -125,6 +132,7 @@ class PostgresSink:
         self._books.update(outcome.books)
         self._positions.update((one.incarnation, one.state.sequence) for one in slices)
         self._refused = 0 if outcome.taken else self._refused + outcome.refused
+        self._ads_refused = 0 if outcome.ads.taken else self._ads_refused + len(outcome.ads.refused)
         outcome.count()
 
     async def close(self) -> None:
@@ -192,14 +200,19 @@ class PostgresSink:
                 raise
             raise RowsRefused(kind) from error
 
+        assert self._ads is not None
+        outcome.ads = ads = await self._ads.merge(batch.ads, self._ads_refused)  # late: others wait for their turn
+
         for stretch in plain:
             for month, (count, rows_hash) in stretch.months.items():
                 bookings[stretch.owner].store(month, count, rows_hash)
         for row in adopted.stored:
             bookings[row.owner].store(row.month, 1, tuples.row_hash(row.data))
-        for row in adopted.duplicate:
+        for row in ads.stored:
+            bookings[row.owner].store(MONTH_AD, 1, 0)
+        for row in adopted.duplicate + ads.duplicate:
             bookings[row.owner].duplicate += 1
-        for row, sqlstate, message in adopted.refused:
+        for row, sqlstate, message in adopted.refused + ads.refused:
             bury(row, f"sqlstate_{sqlstate}", sqlstate, message)
         outcome.staged, outcome.refused = len(rows), len(adopted.refused)
         outcome.taken = adopted.taken or bool(plain)

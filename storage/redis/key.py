@@ -25,6 +25,10 @@ derives the names of views, sessions, viewers, samples and streams from the tag 
     {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
     {ingest}:streams:<16 bytes>  zset     of a profile: session (16 bytes), scored by when it was written (epoch s), the
                                           latest 64, ended ones among them (owner.lua); gone 24 leases after that
+    {ingest}:ad:campaign:<id>    hash     of a campaign (uuid text), for ad servers (storage/campaign.py): impressions ·
+                                          clicks · completions · spent · spent_today · remaining_total ·
+                                          remaining_daily ("": no such budget) · as_of; gone a day after its last write
+    {ingest}:ad:campaigns        string   the day (UTC, YYYY-MM-DD) on which all of these were written; for a minute
     {ingest}:owners              zset     profile (16 bytes), scored by when its set was last written (epoch s); of
                                           the last minute, and only where streams are limited
 
@@ -57,6 +61,7 @@ TOTALS = TAG + "totals"
 LIVE = TAG + "live"
 SAMPLES = TAG + "samples"
 OWNERS = TAG + "owners"
+CAMPAIGNS = TAG + "ad:campaigns"
 VIEW = TAG.encode() + b"view:"
 VIEWERS = TAG.encode() + b"viewers:"
 REBUILD_REGISTRATION = TAG + "rebuild:registration"
@@ -123,6 +128,11 @@ def viewers(content: UUID, level: int = 0) -> str:
 def streams(profile: UUID) -> bytes:
     """The sessions that a profile had lately."""
     return f"{TAG}streams:".encode() + profile.bytes
+
+
+def campaign(campaign_id: UUID) -> str:
+    """What an ad server asks of one campaign."""
+    return f"{TAG}ad:campaign:{campaign_id}"
 
 
 def hour_of(time_us: int) -> int:

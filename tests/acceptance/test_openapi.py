@@ -16,6 +16,7 @@ from tests.acceptance.gateway_process import Gateway, let_others_through
 ENDLESS: Final = ("/v1/live/stream", "/v1/gateway/stream")  # test_live_api.py and test_page.py listen to them
 USER: Final = "3f0c6a52-0b5e-4b39-8a0e-51d0a4f0c9aa"  # the document's examples
 CONTENT: Final = "7d2d9b1e-8f0f-4f5c-9a55-0d3f6f6d2c11"
+CAMPAIGN: Final = "c0ffee00-6b1d-4f0e-9d52-3a1f5b7e9c10"
 SOON_S: Final = 15.0
 NOTICED_S: Final = 30.0  # a reader waits ten seconds for an answer
 
@@ -35,6 +36,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         title = "INSERT INTO content (id, type, title) VALUES ($1, 'movie', 'x')"
         sql(served.endpoints["postgres"], title, CONTENT)
         sql(served.endpoints["postgres"], "INSERT INTO content_hotness (content_id) VALUES ($1)", CONTENT)
+        campaign = "INSERT INTO ad_campaigns (id, name, advertiser, start_date) VALUES ($1, 'x', 'x', '2026-11-01')"
+        sql(served.endpoints["postgres"], campaign, CAMPAIGN)
+        hour = "INSERT INTO ad_campaign_hours (campaign_id, hour, clicks) VALUES ($1, '2026-11-15T12:00:00Z', 1)"
+        sql(served.endpoints["postgres"], hour, CAMPAIGN)
         admin = served.endpoints["admin"]
         eventually(lambda: ask(admin + "/v1/live").json.get("viewers") == 3, SOON_S, "counted")
         yield served

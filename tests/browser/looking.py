@@ -20,6 +20,7 @@ SEE: Final = """(() => {
     contents: rows("contents"), "contents-note": note("contents-note"), "tiers-note": note("tiers-note"),
     edges: rows("edges"), "edges-note": note("edges-note"),
     readers: rows("readers"),
+    campaigns: rows("campaigns"), funnel: rows("funnel"), "ads-note": note("ads-note"),
     captions: [...document.querySelectorAll("figcaption")].map((caption) => caption.textContent),
     spool: text("spool"),
     meter: document.getElementById("spool-meter").value,

@@ -23,6 +23,7 @@ START_S: Final = 30.0
 GIB: Final = 1 << 30
 HOTNESS: Final = "/v1/hotness/{content_id}"
 QOE: Final = "/v1/qoe"
+CAMPAIGNS: Final = "/v1/campaigns"
 
 
 class StandIn:
@@ -142,3 +143,25 @@ def edges(*names: str) -> dict[str, Any]:
 def hotness(content: str, tier: int) -> dict[str, Any]:
     """An answer of /v1/hotness/{content_id}."""
     return {"content_id": content, "hotness_score": 0.9 / tier, "replication_tier": tier}
+
+
+def campaign(name: str, number: int = 1, **changes: Any) -> dict[str, Any]:
+    """One of an answer of /v1/campaigns."""
+    reached = 10_000 // number
+    figures = {
+        "impressions": reached,
+        "starts": reached * 95 // 100,
+        "first_quartiles": reached * 90 // 100,
+        "midpoints": reached * 80 // 100,
+        "third_quartiles": reached * 75 // 100,
+        "completions": reached * 70 // 100,
+        "clicks": reached * 2 // 100,
+    }
+    money = {"currency": "EUR", "budget_total": "500.00", "spent": "125.5000", "remaining_total": "374.5000"}
+    known = {"campaign_id": f"00000000-0000-4000-8000-{number:012}", "name": name, "pace": 1.0}
+    return known | figures | money | changes
+
+
+def campaigns(*those: dict[str, Any]) -> dict[str, Any]:
+    """An answer of /v1/campaigns."""
+    return {"as_of": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()), "campaigns": list(those)}

@@ -19,7 +19,7 @@ SLOW_S: Final = 30.0
 BACK_S: Final = 60.0
 TOP: Final = 10
 MOMENTS: Final = 5
-NOT_NOW: Final = ("/v1/hotness/", "/v1/qoe")
+NOT_NOW: Final = ("/v1/hotness/", "/v1/qoe", "/v1/campaigns")
 """Asked now and again; an answer for later, or for a content that nobody scored yet, is written to a console, too."""
 
 

@@ -13,12 +13,15 @@ from live.source import Unavailable
 from tests.acceptance.client import eventually
 from tests.browser.chromium import Chromium, Page
 from tests.browser.looking import FAINT, see
-from tests.browser.stand_in import GIB, HOTNESS, QOE, StandIn, edges, hotness, reader
+from tests.browser.stand_in import CAMPAIGNS, GIB, HOTNESS, QOE, StandIn, campaign, campaigns, edges, hotness, reader
 
 SOON_S: Final = 30.0
 CONTENTS: Final = [str(UUID(int=number << 100, version=4)) for number in range(1, 13)]
 NOT_HERE: Final = "Not available here"
 LOST: Final = Unavailable("rebuild_needed", "The counters were lost; `counters rebuild` brings them back.")
+SPRING: Final = campaign("Spring  sale")
+LONG: Final = campaign("w" * 255, 2, pace=0.4, currency="USD", spent="9876543210.0050", remaining_total="-0.0100")
+ENDLESS: Final = campaign("", 3, pace=None, budget_total=None, remaining_total=None)
 TO_REACH: Final = "a, select, button, input, [tabindex='0']"
 
 
@@ -41,11 +44,12 @@ def full(there: StandIn) -> StandIn:
     there.contents = {content: 5 * (12 - place) for place, content in enumerate(CONTENTS)}
     there.counts = Counts(1_234.5, 1_200, 7.3)
     there.used_bytes = 3 * GIB
-    there.described = {HOTNESS, QOE}
+    there.described = {HOTNESS, QOE, CAMPAIGNS}
     there.answers = {
         f"/v1/hotness/{content}": (200, hotness(content, 1 + place % 3)) for place, content in enumerate(CONTENTS)
     }
     there.answers["/v1/qoe"] = 200, edges("fra-1", "w" * 100, "a name with spaces", "")
+    there.answers[CAMPAIGNS] = 200, campaigns(SPRING, LONG, ENDLESS)
     there.readers["views"] = reader("views", state="waiting", reason="x" * 300, lag_s=75.0)
     return there
 
@@ -75,11 +79,62 @@ def test_every_number_is_the_one_that_was_told(browser: Chromium, full: StandIn)
     assert page.errors() == []
 
 
+def test_campaigns_are_told_with_their_pace_and_how_far_their_ads_were_watched(
+    browser: Chromium, full: StandIn
+) -> None:
+    page = opened(browser, full)
+    told(
+        page,
+        campaigns=[
+            ["Spring  sale", "1.00 even", "10,000", "125.50 EUR", "374.50 EUR"],
+            ["w" * 255, "0.40 behind", "5,000", "9,876,543,210.01 USD", "-0.01 USD"],
+            [ENDLESS["campaign_id"], "–", "3,333", "125.50 EUR", "–"],
+        ],
+    )
+    told(
+        page,
+        funnel=[
+            ["Impressions", "18,333", "100.0 %"],
+            ["Starts", "17,416", "95.0 %"],
+            ["25 %", "16,499", "90.0 %"],
+            ["50 %", "14,666", "80.0 %"],
+            ["75 %", "13,749", "75.0 %"],
+            ["100 %", "12,833", "70.0 %"],
+            ["Clicks", "366", "2.0 %"],
+        ],
+    )
+    assert see(page)["ads-note"].startswith("Of all time, as of ")
+    bars = page.evaluate("[...document.querySelectorAll('#campaigns .bar')].map((bar) => bar.style.width)")
+    assert bars == ["25.1%", "100%", "0%"]
+    full.answers[CAMPAIGNS] = 503, {"error": "store_unavailable", "message": "PostgreSQL is away.", "retry_after_s": 1}
+    told(page, campaigns=None, funnel=None, **{"ads-note": "PostgreSQL is away."})
+    full.answers[CAMPAIGNS] = 200, campaigns()
+    told(page, campaigns=None, funnel=None, **{"ads-note": "No campaign yet."})
+
+
+def test_the_funnel_of_one_campaign_is_chosen_by_keys_and_stays_chosen(browser: Chromium, full: StandIn) -> None:
+    page = opened(browser, full)
+    eventually(lambda: see(page)["campaigns"], SOON_S, "campaigns")
+    page.evaluate("document.getElementById('ads-of').focus()")
+    page.press("ArrowDown")
+    eventually(lambda: see(page)["funnel"][0] == ["Impressions", "10,000", "100.0 %"], SOON_S, "its own")
+    page.evaluate("document.getElementById('ads-of').options[1].kept = true")
+    full.answers[CAMPAIGNS] = 200, campaigns(SPRING | {"impressions": 20_000}, LONG, ENDLESS)
+    eventually(lambda: see(page)["funnel"][0] == ["Impressions", "20,000", "100.0 %"], SOON_S, "its own of now")
+    assert page.evaluate("document.getElementById('ads-of').options[1].kept") is True, "nobody's list was closed"
+    full.answers[CAMPAIGNS] = 200, campaigns(LONG, SPRING)
+    eventually(lambda: len(see(page)["campaigns"]) == 2, SOON_S, "others")
+    assert see(page)["funnel"][0][1] == "10,000" and page.evaluate("document.activeElement.id") == "ads-of"
+    full.answers[CAMPAIGNS] = 200, campaigns(LONG)
+    eventually(lambda: see(page)["funnel"][0][1] == "5,000", SOON_S, "of all, as the chosen one is gone")
+
+
 def test_routes_that_are_not_there_are_said_to_be_so_and_not_asked_for(browser: Chromium, there: StandIn) -> None:
     there.contents = {CONTENTS[0]: 3}
     page = opened(browser, there)
     eventually(lambda: see(page)["edges-note"].startswith(NOT_HERE), SOON_S, "edges")
     eventually(lambda: NOT_HERE in see(page)["tiers-note"], SOON_S, "tiers")
+    eventually(lambda: see(page)["ads-note"].startswith(NOT_HERE), SOON_S, "campaigns")
     told(page, contents=[[CONTENTS[0], "3", "–"]], edges=None, state="Live")
     assert there.asked == [] and page.errors() == []
     there.described = {HOTNESS, QOE}  # by a description that is ahead of the routes
@@ -112,7 +167,9 @@ def test_a_content_without_a_score_has_no_tier_and_the_others_have(browser: Chro
 def test_what_players_send_is_text(browser: Chromium, full: StandIn) -> None:
     evil = '<img src="x" onerror="window.ran=1"><script>window.ran=1</script>'
     full.answers["/v1/qoe"] = 200, edges(evil)
+    full.answers[CAMPAIGNS] = 200, campaigns(campaign(evil))
     page = opened(browser, full)
+    eventually(lambda: (see(page)["campaigns"] or [[None]])[0][0] == evil, SOON_S, "as it was named")
     eventually(lambda: (see(page)["edges"] or [[None]])[0][0] == evil, SOON_S, "as it was sent")
     assert page.evaluate("document.querySelectorAll('td img, td script, th img, th script').length") == 0
     assert page.evaluate("window.ran") is None
@@ -139,7 +196,9 @@ def test_in_either_light_every_text_can_be_read(browser: Chromium, full: StandIn
     page = opened(browser, full, dark=dark)
     told(page, state="Live")
     eventually(
-        lambda: see(page)["edges"] and [row[2] for row in see(page)["contents"][:1]] == ["global"], SOON_S, "full"
+        lambda: see(page)["edges"] and see(page)["campaigns"] and see(page)["contents"][0][2] == "global",
+        SOON_S,
+        "full",
     )
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(int(part) for part in re.findall(r"\d+", ground)[:3]) < 200) == dark
@@ -159,7 +218,7 @@ def test_no_width_needs_scrolling_sideways(browser: Chromium, full: StandIn, wid
     full.counts = Counts(9_999_999, 9_999_999, 9_999_999)
     full.used_bytes = 8 * GIB - 1
     page = opened(browser, full, width_px=width_px, height_px=800)
-    eventually(lambda: see(page)["edges"] and see(page)["contents"], SOON_S, "full")
+    eventually(lambda: see(page)["edges"] and see(page)["contents"] and see(page)["campaigns"], SOON_S, "full")
     assert page.evaluate("document.documentElement.scrollWidth") == width_px
     cut = "[...document.querySelectorAll('.figure, .note, h2')].filter((e) => e.scrollWidth > e.clientWidth + 1)"
     assert page.evaluate(f"{cut}.map((e) => e.textContent)") == []
@@ -169,7 +228,7 @@ def test_no_width_needs_scrolling_sideways(browser: Chromium, full: StandIn, wid
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Chromium, full: StandIn) -> None:
     page = opened(browser, full)
-    eventually(lambda: see(page)["edges"] and see(page)["contents"], SOON_S, "full")
+    eventually(lambda: see(page)["edges"] and see(page)["contents"] and see(page)["campaigns"], SOON_S, "full")
     page.evaluate("window.reached = new Set(); window.unseen = []")
     reach = f"""(() => {{
       const at = document.activeElement;
@@ -195,6 +254,10 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(browser: Chromium
         "edges",
         "window",
         "readers",
+        f"v1/campaigns/{SPRING['campaign_id']}",
+        "ads-of",
+        "campaigns",
+        "funnel",
         "statusz",
     }
     assert wanted <= set(page.evaluate("[...reached]"))

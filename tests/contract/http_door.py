@@ -12,7 +12,10 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from config.settings import DoorSettings, HttpSettings, Settings
+from config.settings import AdsSettings, DoorSettings, HttpSettings, Settings
+from ingest import ad
+from ingest.ad import AdRow
+from ingest.batch import KIND_AD
 from ingest.entrance import Entrance
 from ingest.general import General
 from ingest.intake import Intake
@@ -57,6 +60,7 @@ class Door:
     _readers: dict[Path, Reader] = field(default_factory=dict)
     _clients: list[Client] = field(default_factory=list)
     _stored: list[Row] = field(default_factory=list)
+    _ads: list[AdRow] = field(default_factory=list)
 
     async def client(self, *, narrow: bool = False) -> Client:
         """A new connection, known to the server; `narrow`: with the smallest buffers on its side."""
@@ -110,7 +114,13 @@ class Door:
         for reader in self._readers.values():
             while frames := reader.read(1 << 20).frames:
                 self._stored += rows(frames)
+                self._ads += ad_rows(frames)
         return self._stored
+
+    def ads(self) -> list[AdRow]:
+        """The ad events of them."""
+        self.stored()
+        return self._ads
 
     def close(self) -> None:
         """Clients and readers."""
@@ -122,7 +132,12 @@ class Door:
 
 def rows(frames: Sequence[Frame]) -> list[Row]:
     """Of events, not of probes."""
-    return [decode(row) for frame in frames for row in frame.tuples() if row != PROBE]
+    return [decode(row) for frame in frames if frame.kind != KIND_AD for row in frame.tuples() if row != PROBE]
+
+
+def ad_rows(frames: Sequence[Frame]) -> list[AdRow]:
+    """Of ad events."""
+    return [ad.decode(row) for frame in frames if frame.kind == KIND_AD for row in frame.tuples()]
 
 
 _numbers = count(1)
@@ -135,6 +150,7 @@ async def opened(
     lean: bool,
     on: Callable[[], FileDisk] = UnsyncedDisk,
     door: DoorSettings = DoorSettings(),  # noqa: B008  it is frozen
+    ads: AdsSettings = AdsSettings(),  # noqa: B008  it is frozen
     **http: Any,
 ) -> AsyncIterator[Door]:
     """A door with these HttpSettings, on a disk of its own.
@@ -143,7 +159,7 @@ async def opened(
     """
     spool = root / f"door{next(_numbers)}" / "spool"
     spool.mkdir(parents=True)
-    settings, clock, disk = Settings(http=HttpSettings(lean=lean, **http), door=door), StoppedClock(), on()
+    settings, clock, disk = Settings(http=HttpSettings(lean=lean, **http), door=door, ads=ads), StoppedClock(), on()
     appender = Appender(spool, disk, clock, settings.spool)
     try:
         appender.start()

@@ -71,7 +71,7 @@ class Store:
         return [totals.decode(row[0]) for row in found]
 
     async def check(self) -> None:
-        """The equation holds in every position, and by month the positions say what the table holds."""
+        """The equation holds in every position, and by month the positions say what the tables hold."""
         books = await self.books()
         assert all(balanced(one) and not one.unaccounted for one in books)
         expected: dict[str, tuple[int, int]] = {}
@@ -79,6 +79,9 @@ class Store:
             name = month_name(month_of(occurred_at_us(row)))
             count, hash_sum = expected.get(name, (0, 0))
             expected[name] = (count + 1, (hash_sum + row_hash(row)) & MASK)
+        ads = await self.value("SELECT coalesce(sum(events), 0)::bigint FROM ad_impressions")
+        if ads:
+            expected["ads"] = (ads, 0)
         said: dict[str, tuple[int, int]] = {}
         for name, month in ((name, month) for one in books for name, month in one.months.items()):
             count, hash_sum = said.get(name, (0, 0))

@@ -34,13 +34,23 @@ COLUMNS = {
     "epg_events": """id uuid, channel_id uuid, content_id uuid, title varchar(255), start_time timestamp, end_time
         timestamp, duration int""",
     "ad_campaigns": "id uuid",
-    "ad_impressions": "impression_id uuid not null",
+    "ad_impressions": """impression_id uuid not null, events bigint not null, repeats bigint not null, duration int,
+        implausible boolean not null""",
     "content_hotness": """content_id uuid, hotness_score double precision, view_count_24h int, view_count_7d int,
         view_count_30d int, replication_tier int, ttl_hint int""",
     "admin_users": "id uuid",
     "audit_logs": "id uuid",
     # Ours: the ingest path's own tables.
     "content_views_hourly": "content_id uuid not null, hour timestamptz not null, views bigint not null",
+    "ad_campaign_hours": """campaign_id uuid not null, hour timestamptz not null, impressions bigint not null, starts
+        bigint not null, first_quartiles bigint not null, midpoints bigint not null, third_quartiles bigint not null,
+        completions bigint not null, clicks bigint not null, skips bigint not null, errors bigint not null, viewables
+        bigint not null, repeats bigint not null, implausible bigint not null, tests bigint not null""",
+    "ad_campaign_prices": """campaign_id uuid not null, from_hour timestamptz not null, pricing_model varchar(10) not
+        null, bid_amount numeric(10,4) not null, currency char(3) not null""",
+    "ad_frequencies": """campaign_id uuid not null, profile_id uuid not null, day date not null, impressions bigint not
+        null""",
+    "ad_campaign_stale": "campaign_id uuid not null",
     "watch_history_waiting": """profile_id uuid not null, content_id uuid not null, position int not null, duration int
         not null, watched_at timestamp not null, completed boolean not null, position_at timestamp not null,
         position_order bigint not null, at_end boolean not null, duration_at timestamp not null, waiting_since
@@ -93,6 +103,7 @@ INDEXES = {
     "idx_watch_history_profile_id_completed": "(profile_id, completed)",
     "idx_epg_events_channel_id_start_time_end_time": "(channel_id, start_time, end_time)",
     "idx_playback_events_received_at": "brin (received_at)",
+    "idx_ad_campaign_hours_hour": "(hour)",
     "idx_clock_repairs_occurred_at": "(occurred_at)",
     "idx_clock_repairs_repaired_at": "(repaired_at)",
 }
@@ -124,6 +135,9 @@ CONSTRAINTS = {
     "content_hotness": ["PRIMARY KEY (content_id)", "FOREIGN KEY (content_id) REFERENCES content(id)"],
     "playback_events": ["PRIMARY KEY (occurred_at, event_id)"],
     "ad_impressions": ["PRIMARY KEY (impression_id)"],
+    "ad_campaign_hours": ["PRIMARY KEY (campaign_id, hour)"],
+    "ad_campaign_prices": ["PRIMARY KEY (campaign_id, from_hour)"],
+    "ad_frequencies": ["PRIMARY KEY (campaign_id, profile_id, day)"],
     "content_views_hourly": ["PRIMARY KEY (content_id, hour)"],
     "watch_history_waiting": ["PRIMARY KEY (profile_id, content_id)"],
     "view_firsts": ["PRIMARY KEY (session_id, content_id)"],
@@ -138,6 +152,6 @@ FUNCTIONS = ["update_updated_at_column", "update_content_hotness", "ensure_month
 TRIGGERS = ["users", "profiles", "content"]  # on which updated_at moves
 WITHOUT_FOREIGN_KEYS = [
     "playback_events", "ad_impressions", "content_views_hourly", "view_firsts", "watch_history_waiting",
-    "clock_repairs",
+    "clock_repairs", "ad_campaign_hours", "ad_campaign_prices", "ad_frequencies", "ad_campaign_stale",
 ]  # fmt: skip
 POPULARITY = ["unique_viewers", "total_views", "completion_rate", "average_rating", "watchlist_count"]

@@ -10,7 +10,10 @@ import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from config.settings import AdsSettings
+from ingest.ad import AdRow
 from ingest.tuple import Row
+from tests.builders import a_uuid
 from tests.contract.http_client import Told
 from tests.contract.http_door import Door, opened
 from tests.contract.http_request import a_request, an_event_text, byte_by_byte
@@ -23,7 +26,10 @@ REQUESTS: Final = [
     a_request(method="OPTIONS", origin="https://watch.example"),
     a_request(BODY, prefer="return=minimal", connection="close"),
     a_request(content_length=None, transfer_encoding="chunked") + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    a_request(method="GET", target=f"/v1/ad/start?imp={a_uuid()}&cr=[X]", content_type=None, content_length=None),
+    a_request(method="GET", target=f"/v1/ad/click?imp={a_uuid()}&to=https://shop.example/", connection="close"),
 ]
+SHOP: Final = AdsSettings(click_hosts="shop.example")
 BEHIND: Final = a_request(an_event_text())
 """A valid one follows, and is answered or not."""
 PIECES: Final = [
@@ -68,7 +74,7 @@ class Heard(NamedTuple):
     """What became of the bytes."""
 
     told: Told
-    rows: list[Row]
+    rows: list[Row | AdRow]
 
 
 class Doors:
@@ -79,8 +85,9 @@ class Doors:
 
     def hear(self, door: Door, *pieces: bytes) -> Heard:
         async def asked() -> Heard:
-            since = len(door.stored())
-            return Heard(await door.ask(*pieces), door.stored()[since:])
+            events, ads = len(door.stored()), len(door.ads())
+            told = await door.ask(*pieces)
+            return Heard(told, [*door.stored()[events:], *door.ads()[ads:]])
 
         return self._runner.run(asked())
 
@@ -91,7 +98,7 @@ def doors(tmp_path) -> Iterator[Doors]:
         stack = AsyncExitStack()
 
         async def enter(*, lean: bool) -> Door:
-            return await stack.enter_async_context(opened(tmp_path, lean=lean))
+            return await stack.enter_async_context(opened(tmp_path, lean=lean, ads=SHOP))
 
         try:
             yield Doors(runner, runner.run(enter(lean=True)), runner.run(enter(lean=False)))

@@ -1,5 +1,7 @@
 """Everything that the specification names is there after `up`."""
 
+import re
+
 import asyncpg
 
 from storage.postgres import migration
@@ -27,13 +29,12 @@ def short(name: str) -> str:
 
 def listed(columns: str) -> list[str]:
     """The columns of a list such as "id uuid, price numeric(10,2)", one string each."""
-    return [" ".join(column.split()) for column in columns.replace("(10,2)", "(10;2)").split(",")]
+    return [" ".join(column.split()) for column in re.split(r",\s", columns)]
 
 
 async def columns_of(conn: asyncpg.Connection, table: str) -> list[str]:
     rows = await conn.fetch(COLUMNS, table)
-    columns = (f"{r['attname']} {short(r['type'])}{' not null' if r['attnotnull'] else ''}" for r in rows)
-    return [column.replace("(10,2)", "(10;2)") for column in columns]
+    return [f"{r['attname']} {short(r['type'])}{' not null' if r['attnotnull'] else ''}" for r in rows]
 
 
 def test_every_table_has_the_columns_of_the_specification(postgres_url: str) -> None:

@@ -66,3 +66,21 @@ def test_the_budget_is_never_overdrawn_and_all_of_it_comes_back(bodies: list[tup
             admission.completed(size_bytes)
         admission.release(size_bytes)
     assert (admission.inflight_bytes, admission.arriving_bytes) == (0, 0)
+
+
+def test_bodies_leave_room_for_pixels_and_pixels_end_somewhere_too() -> None:
+    admission = Admission(MAX, BUDGET)
+    assert admission.book(BUDGET)
+    assert not admission.book(1)
+    taken = 0
+    while admission.admit_pixel(10) is None:
+        admission.occupy(10)
+        taken += 10
+    assert BUDGET // 16 - 10 < taken <= BUDGET // 16
+    assert admission.admit_pixel(10) == OVERLOADED
+    admission.spool_full = True
+    assert admission.admit_pixel(10) == SPOOL_FULL
+    admission.draining = True
+    assert admission.admit_pixel(10) == DRAINING
+    admission.release(BUDGET + taken)
+    assert admission.inflight_bytes == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingest.answer import refusal, try_again, verdicts
+from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.batch import Batch, EventError
 
 
@@ -31,7 +31,7 @@ def test_nothing_sent_is_200() -> None:
 
 
 def test_minimal_is_204_without_a_body_when_all_is_well() -> None:
-    assert verdicts(a_batch(), minimal=True) == (204, b"", ())
+    assert verdicts(a_batch(), minimal=True) == Answer(204, b"")
 
 
 def test_minimal_tells_of_rejections_all_the_same() -> None:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL, MONTH_UNSETTLED, FrameBody
+from ingest.batch import (
+    FLAG_CLOCK_BROKEN,
+    KIND_AD,
+    KIND_PLAYBACK,
+    KIND_SIGNAL,
+    MONTH_AD,
+    MONTH_UNSETTLED,
+    SCHEMA_AD,
+    SCHEMA_PLAYBACK,
+    FrameBody,
+)
 from ingest.core import chosen
 from ingest.spool import frame
 from ingest.spool.frame import MASK, MonthTotals, Totals
@@ -34,7 +44,7 @@ FIRST = 3
 
 FORMS = st.sampled_from([
     (KIND_PLAYBACK, 0, MONTH), (KIND_PLAYBACK, 0, MONTH - 1), (KIND_PLAYBACK, FLAG_CLOCK_BROKEN, MONTH_UNSETTLED),
-    (KIND_SIGNAL, 0, MONTH_UNSETTLED),
+    (KIND_SIGNAL, 0, MONTH_UNSETTLED), (KIND_AD, 0, MONTH_AD),
 ])  # fmt: skip
 
 
@@ -68,7 +78,7 @@ def as_told(sorted_: Batch) -> tuple[object, ...]:
         months = {month: (rows, rows_hash & MASK) for month, (rows, rows_hash) in one.months.items()}
         return one.owner, one.schema, list(months.items()), one.count, b"".join(one.pieces()), one.placed()
 
-    return list(map(stretch, sorted_.plain)), sorted_.suspected, sorted_.broken, sorted_.staged()
+    return list(map(stretch, sorted_.plain)), sorted_.suspected, sorted_.broken, sorted_.ads, sorted_.staged()
 
 
 @THOROUGH
@@ -81,7 +91,13 @@ def as_told(sorted_: Batch) -> tuple[object, ...]:
 def test_a_run_says_sorts_and_copies_as_its_frames_do(shapes, chance, window_bytes, piece_bytes):
     rows = rows_of(40)
     bodies = [
-        FrameBody.of(kind, flags, month, [chance.choice(rows[: 40 >> narrow]) for _ in range(count)])
+        FrameBody.of(
+            kind,
+            flags,
+            month,
+            [chance.choice(rows[: 40 >> narrow]) for _ in range(count)],
+            SCHEMA_AD if kind == KIND_AD else SCHEMA_PLAYBACK,
+        )
         for (kind, flags, month), count, narrow in shapes
     ]
     runs = packed(bodies, chance, window_bytes)
@@ -101,9 +117,9 @@ def test_a_run_says_sorts_and_copies_as_its_frames_do(shapes, chance, window_byt
 def test_a_run_of_which_nothing_is_suspected_stays_one_and_is_copied_in_large_pieces():
     bodies = [FrameBody.of(KIND_PLAYBACK, 0, MONTH, rows_of(20)) for _ in range(50)]
     (run,) = packed(bodies, random.Random(1))
-    ((stretch,), suspected, broken) = sort([a_slice([run])], Fingerprints(10_000))
+    ((stretch,), suspected, broken, ads) = sort([a_slice([run])], Fingerprints(10_000))
     pieces = list(stretch.pieces())
-    assert not suspected and not broken and run._frames == []
+    assert not suspected and not broken and not ads and run._frames == []
     assert all(len(piece) >= CHUNK_BYTES for piece in pieces[:-1]) and 1 < len(pieces) < 5
 
 
@@ -126,7 +142,9 @@ def test_everything_is_suspected_alike_where_the_core_is_asked_no_more():
     assert [placed.frame for placed in found.suspected] == runs[0].frames and not found.plain
 
 
-@pytest.mark.parametrize(("kind", "flags", "schema"), [(KIND_AD, 0, 1), (KIND_PLAYBACK, 2, 1), (KIND_PLAYBACK, 0, 9)])
+@pytest.mark.parametrize(
+    ("kind", "flags", "schema"), [(KIND_AD, 0, 1), (KIND_AD, 1, 2), (KIND_PLAYBACK, 2, 1), (KIND_PLAYBACK, 0, 9)]
+)
 def test_a_frame_of_a_newer_gateway_in_a_run_is_refused_by_its_number(kind, flags, schema):
     bodies = [FrameBody.of(KIND_PLAYBACK, 0, MONTH, rows_of(1)), FrameBody.of(kind, flags, MONTH, rows_of(1), schema)]
     with pytest.raises(SinkRefused, match=rf"/{FIRST + 1} is of kind {kind}, schema {schema}, flags {flags}"):

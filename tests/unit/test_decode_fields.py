@@ -146,11 +146,11 @@ def test_event_types_are_a_closed_list():
         assert refused(event_type=event_type) == ("unknown_event_type", "$.event_type")
 
 
-def test_only_playback_events_are_taken_until_the_ads_are():
+def test_an_event_is_of_a_known_type():
     assert taken(type="playback") and taken(type=None)
-    for other in ("ad", "Playback", "", "cmcd"):
+    for other in ("Ad", "Playback", "", "cmcd"):
         assert refused(type=other) == ("unsupported_type", "$.type")
-    assert verdict({"type": "ad", "impression_id": 1}) == ("unsupported_type", "$.type")
+    assert verdict({"type": "advert", "impression_id": 1}) == ("unsupported_type", "$.type")
 
 
 @pytest.mark.parametrize("name", UUIDS)

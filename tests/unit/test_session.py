@@ -9,7 +9,7 @@ from config.settings import Settings
 from ingest.decode import Limits, decode
 from ingest.session import is_of_only, names_only
 from tests.acceptance.client import an_event
-from tests.builders import RECEIVED_AT_US
+from tests.builders import RECEIVED_AT_US, an_ad_event
 
 OVER = "5e551011-1111-4222-8333-444455556666"
 OTHER = "5e551011-1111-4222-8333-444455557777"
@@ -56,3 +56,9 @@ def test_a_session_hidden_from_the_quick_look_is_seen_when_it_is_decoded() -> No
 
 def test_a_request_without_events_is_not() -> None:
     assert judged({"events": [], "about": {"session_id": OVER}}) == (True, False)
+
+
+def test_ads_that_such_a_session_shows_are_kept() -> None:
+    ad = an_ad_event(session_id=OVER)
+    assert judged([ad, an_event_of(OVER)]) == (True, False)
+    assert judged([ad]) == (True, False)

@@ -10,11 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gateway.wire_event import NotAnEvent, event_of, row_of, sent_at_now, time_text
+from ingest import ad
 from ingest import tuple as copy_tuple
 from ingest.batch import FLAG_CLOCK_BROKEN
 from ingest.decode import Limits, decode
-from ingest.tuple import NULL, TIME_MAX_US
-from tests.builders import RECEIVED_AT_US, a_body, a_full_event, a_time, an_event
+from ingest.tuple import NULL, TIME_MAX_US, Row
+from tests.ads import an_ad
+from tests.builders import RECEIVED_AT_US, a_body, a_full_event, a_time, a_uuid, an_ad_event, an_event
 from tests.spooled import a_row
 
 LATER_US = RECEIVED_AT_US + 7 * 3_600_000_000
@@ -56,6 +58,7 @@ def test_an_event_posted_again_is_the_same_row_but_for_when_it_was_received_and_
     assume(any(event[name] is not None for name in ("event_id", "sequence", "position")))
     first, flags = accepted(event, RECEIVED_AT_US)
     row = row_of(first, 1)
+    assert isinstance(row, Row)
     again = event_of(row)
     assert again.keys() <= event.keys() | {"event_id"}
     if row.sent_at_us is not None:
@@ -67,6 +70,25 @@ def test_an_event_posted_again_is_the_same_row_but_for_when_it_was_received_and_
     if row.sent_at_us is not None:
         assert told.sent_at_us is not None
         assert told.sent_at_us - LATER_US == row.sent_at_us - RECEIVED_AT_US
+
+
+def test_an_ad_event_posted_again_is_the_same_but_for_when_it_was_received() -> None:
+    said = {"event": "progress", "progress_offset": "00:00:05", "duration": 15.25, "test": True, "creative_id": "7"}
+    first, flags = accepted(an_ad_event(campaign_id=a_uuid(), error_code="303", **said), RECEIVED_AT_US)
+    again = event_of(row_of(first, 2))
+    assert again.items() >= said.items() and again["type"] == "ad"
+    second, flags_again = accepted(again, LATER_US)
+    assert flags == flags_again == 0
+    assert ad.decode(second) == ad.decode(first)._replace(received_at_us=LATER_US)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 22, 30, -1])
+def test_a_tuple_of_an_ad_event_cut_short_is_no_event(cut: int) -> None:
+    whole = ad.encode(an_ad(event="start"))
+    assert event_of(row_of(whole, 2))["event"] == "start"
+    for poison in (whole[:cut], whole.replace(b"start", b"st\xffrt"), whole[:2] + NULL + whole[22:]):
+        with pytest.raises(NotAnEvent):
+            event_of(row_of(poison, 2))
 
 
 def test_an_event_that_waited_with_its_old_stamp_would_be_one_of_a_broken_clock() -> None:
