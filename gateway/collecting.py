@@ -25,6 +25,7 @@ from ingest.pressure import Pressure
 from ingest.spool.appender import Appender
 from ingest.spool.disk import FileDisk
 from ingest.spool.retention import used_bytes
+from ingest.spool.rust_commit import committer
 
 log: Any = structlog.get_logger()
 
@@ -59,7 +60,8 @@ async def run(
     """Until `notice`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     disk, clock = FileDisk(), SystemClock()
-    appender = Appender(data.spool, disk, clock, settings.spool, segment_size_bytes=segment_size_bytes(settings))
+    size_bytes = segment_size_bytes(settings)
+    appender = Appender(data.spool, disk, clock, settings.spool, segment_size_bytes=size_bytes, committer=committer())
     try:
         appender.start()
     except OSError as error:  # the door opens all the same, answers 503, and the appender tries again

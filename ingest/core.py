@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 5
+INTERFACE: Final = 6
 """Of the functions below; a core that was built for another one is not used."""
 
 
@@ -35,6 +35,9 @@ class RustCore(Protocol):
 
     Framing: Callable[[int, int], Any]
     """ingest.spool.framing.Framing: seed, the most a frame can hold."""
+
+    Committing: Callable[[], Any]
+    """The write and fsync of ingest.spool.incarnation.Incarnation.commit, by a thread of its own."""
 
     def read_run(
         self, data: bytes, at: int, seed: int, sequence: int, until: int, size_bytes: int, /

@@ -17,7 +17,7 @@ from ingest.clock import Clock
 from ingest.core import DoorLimits
 from ingest.spool.commit_thread import CommitThread
 from ingest.spool.disk import Disk
-from ingest.spool.incarnation import Incarnation
+from ingest.spool.incarnation import Group, Incarnation
 
 log: Any = structlog.get_logger()
 
@@ -51,6 +51,13 @@ class Thread(Protocol):
     def shutdown(self) -> None: ...
 
 
+class Committer(Protocol):
+    """Puts a group on disk as `Incarnation.commit` does, or the future raises OSError."""
+
+    def commit(self, incarnation: Incarnation, group: Group) -> "asyncio.Future[None]": ...
+    def shutdown(self) -> None: ...
+
+
 class Appender:
     """The spool's writing end, one a collector.
 
@@ -67,7 +74,9 @@ class Appender:
         *,
         segment_size_bytes: int = SEGMENT_SIZE_BYTES,
         thread: Thread | None = None,
+        committer: Committer | None = None,
     ) -> None:
+        """`committer`: by `thread`, too, when there is none."""
         self._root = root
         self._disk = disk
         self._clock = clock
@@ -75,6 +84,7 @@ class Appender:
         self._segment_size_bytes = segment_size_bytes
         self._interval_s = settings.commit_interval_ms / 1_000
         self._thread: Thread = thread or CommitThread()
+        self._committer = committer
         self._incarnation: Incarnation | None = None
         self._abandoned: list[Incarnation] = []
         self._reopen_at_s = 0.0
@@ -168,6 +178,8 @@ class Appender:
             waiters, self._waiters, self._closing = self._waiters, [], True
             _tell(waiters, SpoolUnavailable("closed"))
             self._thread.shutdown()
+            if self._committer is not None:
+                self._committer.shutdown()
             for incarnation in [*self._abandoned, *([self._incarnation] if self._incarnation else [])]:
                 incarnation.let_go()
 
@@ -205,7 +217,10 @@ class Appender:
         self._company = len(waiters) > 1  # who came alone once will hardly be met next time, and goes at once
         started_s = self._clock.monotonic_s()
         try:
-            await self._thread.call(partial(incarnation.commit, group))
+            if self._committer is None:
+                await self._thread.call(partial(incarnation.commit, group))
+            else:
+                await self._committer.commit(incarnation, group)
         except OSError as error:
             self._abandon(incarnation, waiters + self._waiters, error)
             return

@@ -106,6 +106,16 @@ class Incarnation:
         assert group.after is not None
         written_bytes = self._disk.write(self._descriptor, group.chunks)
         self._disk.fdatasync(self._descriptor)
+        self.committed(group, written_bytes)
+
+    @property
+    def segment(self) -> Path:
+        """The one that is written: a group is appended to it, and fsynced."""
+        return self._segment
+
+    def committed(self, group: Group, written_bytes: int) -> None:
+        """The group is on disk."""
+        assert group.after is not None
         self._size_bytes += written_bytes  # after the fsync: `end` cuts what is beyond
         self._durable = group.after
         self._watermark.sequence = group.after.sequence

@@ -1,9 +1,10 @@
 //! What the door calls: a request's body becomes frame bodies, or frames of the incarnation that is being written.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::committing;
 use crate::decode::{self, Bundle, Form, Request};
 use crate::framing::{self, Rows};
 use crate::{guarded, SCHEMA_PLAYBACK};
@@ -157,5 +158,38 @@ impl Framing {
     fn state(&self) -> State {
         let state = self.0.state();
         (state.sequence, state.totals, state.months, state.rejected_by_code)
+    }
+}
+
+/// Twin: ingest.spool.commit_thread, of commits alone.
+#[pyclass]
+pub struct Committing(committing::Committing);
+
+#[pymethods]
+impl Committing {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Committing(committing::Committing::begin()?))
+    }
+
+    /// Of what is readable while there are outcomes.
+    fn fileno(&self) -> i32 {
+        self.0.fileno()
+    }
+
+    fn submit(&self, path: &str, data: &[u8]) -> PyResult<()> {
+        if guarded(|| self.0.submit(path, data))? {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("it has ended"))
+    }
+
+    /// 0 or an errno; None when there is no outcome.
+    fn take(&mut self) -> PyResult<Option<i32>> {
+        guarded(|| self.0.take())
+    }
+
+    fn end(&mut self, py: Python<'_>) {
+        py.detach(|| self.0.end());
     }
 }

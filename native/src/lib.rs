@@ -28,6 +28,7 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
 
+mod committing;
 mod decode;
 mod door;
 mod event;
@@ -318,12 +319,13 @@ impl Generations {
 
 #[pymodule]
 fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("INTERFACE", 5)?;
+    module.add("INTERFACE", 6)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
     module.add_function(wrap_pyfunction!(quality_signs, module)?)?;
     module.add_class::<door::Door>()?;
     module.add_class::<door::Framing>()?;
+    module.add_class::<door::Committing>()?;
     module.add_class::<Run>()?;
     module.add_class::<Signs>()?;
     module.add_class::<Watching>()?;
