@@ -3,7 +3,8 @@
 Starts a gateway of two collectors with stores of its own. Thirty hours of sessions are posted in any order (offline
 spells, resends, wrong clocks, plays across midnight), then some whose every stall is known, then those of people who
 watch now, whose number is read until the last lease has run out. Then Valkey is flushed, its counters are rebuilt,
-others come to watch, and all is compared again. Exit code 1 when a number is wrong.
+others come to watch, and all is compared again. Exit code 1 when a number is wrong. With --ads it is the figures of
+campaigns instead (`loadtests.ads`), with options of their own: --ads --help.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import aiohttp
 import asyncpg
 import redis.asyncio as redis
 
+from loadtests.ads.__main__ import main as ads
 from loadtests.catalogue import catalogue
 from loadtests.expectation import NOTHING, Bounds, Views, expected_views
 from loadtests.ledger import Ledger
@@ -241,6 +243,9 @@ def tell(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--ads" in arguments:
+        return ads(arguments)
     parser = argparse.ArgumentParser(prog="./gw truth", description=__doc__)
     parser.add_argument("--sessions", type=int, default=SESSIONS, help=f"{SESSIONS:,} by default")
     parser.add_argument("--seed", type=int, default=1)
