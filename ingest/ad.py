@@ -121,11 +121,6 @@ def impression_id(row: bytes) -> bytes:
     return row[6:22]
 
 
-def event_key(row: bytes) -> bytes:
-    """Bytes that are equal exactly when (impression_id, event, progress_offset), the identity, is."""
-    return row[6 : _identity_end(row)]
-
-
 def occurred_at_us(row: bytes) -> int:
     """When it happened, corrected."""
     at = _identity_end(row) + 4

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import compress
 
-from ingest import ad
 from ingest.batch import (
     FLAG_CLOCK_BROKEN,
     KIND_AD,
@@ -25,9 +24,8 @@ _MONTHS: Memo[int, int] = Memo(lambda day: month_of(day * _DAY_US), 4_096)
 def bundle(tuples: Sequence[bytes], times_us: Sequence[int], groups: Sequence[int]) -> tuple[list[FrameBody], int]:
     """Bodies in order of first appearance, and how many tuples were left out as repeats of a key.
 
-    A key is (occurred_at, event_id), for rows and for signals apart, and of ad events (impression_id, event,
-    progress_offset); of repeats the first stays. The sequences are parallel: the tuple, its occurred_at, its
-    kind << 8 | flags.
+    A key is (occurred_at, event_id), for rows and for signals apart, and of ad events all that they say; of repeats the
+    first stays. The sequences are parallel: the tuple, its occurred_at, its kind << 8 | flags.
     """
     count = len(tuples)
     if count == 0:
@@ -58,7 +56,8 @@ def _firsts(tuples: Sequence[bytes], groups: Sequence[int]) -> list[bool]:
     keep: list[bool] = []
     for row, group in zip(tuples, groups, strict=True):
         kind = group >> 8
-        key = (kind, ad.event_key(row) if kind == KIND_AD else row[66:74] + row[6:22])
+        # of an ad event told in two ways each may know what the other does not, or an earlier time: the store merges them
+        key = (kind, row if kind == KIND_AD else row[66:74] + row[6:22])
         keep.append(key not in seen)
         seen.add(key)
     return keep

@@ -156,8 +156,7 @@ def ledger(sent: Iterable[Sent], run: Run) -> Ledger:
     shown: defaultdict[UUID, Shown] = defaultdict(Shown)
     for one in sent:
         assert one.acknowledged, "everything is resent until it is acknowledged"
-        first = {copy.event.identity: copy for copy in reversed(one.request.copies)}
-        for copy in first.values():  # the others are answered as duplicates within the request, and not kept
+        for copy in dict.fromkeys(one.request.copies):  # the same again is answered as a duplicate, and not kept
             shown[copy.event.impression_id].take(copy, one.tries)
     made = Ledger(
         hours=defaultdict(lambda: defaultdict(Counter)),

@@ -40,23 +40,6 @@ def test_a_tuple_cut_short_is_none(cut: int) -> None:
         ad.walk(ad.encode(FULL) + b"x")
 
 
-def test_times_and_attributes_are_no_part_of_the_identity() -> None:
-    other = an_ad(occurred_at_us=AT_US + 1, received_at_us=AT_US + 9, test=True, campaign_id=CAMPAIGN, creative_id="x")
-    assert ad.event_key(ad.encode(an_ad())) == ad.event_key(ad.encode(other))
-
-
-def test_impression_event_and_offset_are_the_identity() -> None:
-    different = [
-        an_ad(),
-        an_ad(impression_id=CAMPAIGN),
-        an_ad(event="midpoint"),
-        an_ad(event="progress"),
-        an_ad(event="progress", progress_offset="10%"),
-        an_ad(event="progress", progress_offset="20%"),
-    ]
-    assert len({ad.event_key(ad.encode(row)) for row in different}) == len(different)
-
-
 def test_names_are_known_in_any_case_and_by_their_aliases() -> None:
     for name in EVENTS:
         assert ad.canonical(name) == ad.canonical(name.upper()) == ad.canonical(name.lower()) == name

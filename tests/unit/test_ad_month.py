@@ -93,11 +93,11 @@ def test_a_try_without_answer_may_have_been_kept_and_is_a_repeat_then() -> None:
     assert made.hours[ORDER][END_US]["starts"] == 1
 
 
-def test_of_a_request_that_says_the_same_twice_the_first_is_kept_and_is_no_repeat() -> None:
-    copies = [told("click", END_US + at_s * SECOND_US).request.copies[0] for at_s in (4, 3)]
+def test_of_a_request_that_says_the_same_twice_one_is_kept_and_an_earlier_time_is_a_repeat() -> None:
+    copies = [told("click", END_US + at_s * SECOND_US).request.copies[0] for at_s in (4, 4, 3)]
     made = ledger([Sent(Request(tuple(copies), "a browser"), [KEPT])], RUN)
-    assert made.repeats[ORDER] == Bounds(0, 0)
-    assert made.impressions[SHOWN].at("click") == Span(END_US + 4 * SECOND_US, END_US + 4 * SECOND_US)
+    assert made.repeats[ORDER] == Bounds(1, 1)
+    assert made.impressions[SHOWN].at("click") == Span(END_US + 3 * SECOND_US, END_US + 3 * SECOND_US)
 
 
 def test_what_is_told_late_of_an_ad_counts_from_its_begin() -> None:
