@@ -7,6 +7,7 @@ fires. Players fill TIMESTAMP, CACHEBUSTING and ERRORCODE; where one does not, n
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
+from uuid import UUID
 from xml.sax.saxutils import escape, quoteattr
 
 from ingest.ad import CLICK, EVENTS, PROGRESS
@@ -43,21 +44,28 @@ class Ad:
     duration_s: str = ""
     """Of the ad, in seconds or as HH:MM:SS."""
     impression: str = IMPRESSION
+    """A UUID, or what the ad server puts one for: that is written as it is."""
 
 
 def ad_urls(ad: Ad, *, click_through: str = "", click_secret: str = "") -> dict[str, str]:
     """Event → URL, for every event; and CLICK_THROUGH when there is a `click_through` to send viewers to, signed when
     there is a secret (otherwise its host has to be one of ads.click_hosts).
     """
-    known = {"imp": ad.impression, "cmp": ad.campaign, "cr": ad.creative, "c": ad.content, "s": ad.session}
-    known |= {"p": ad.profile, "d": ad.duration_s}
-    said = "&".join(f"{name}={_quoted(value)}" for name, value in known.items() if value)
+    known = {
+        "cmp": ad.campaign,
+        "cr": ad.creative,
+        "c": ad.content,
+        "s": ad.session,
+        "p": ad.profile,
+        "d": ad.duration_s,
+    }
+    said = "&".join([f"imp={ad.impression}", *(f"{name}={_quoted(value)}" for name, value in known.items() if value)])
     door = ad.base.rstrip("/") + PATH
     urls = {event: f"{door}{event}?{said}{_more(event)}&ts=[TIMESTAMP]&cb=[CACHEBUSTING]" for event in EVENTS}
     if click_through:
         url = f"{door}{CLICK}?{said}&to={quote(click_through, safe='')}"
         if click_secret:
-            signed_for = "" if _is_macro(ad.impression) else ad.impression
+            signed_for = ad.impression if _is_uuid(ad.impression) else ""  # that fits every impression
             url += f"&sig={signature(click_secret.encode(), signed_for, ad.campaign, click_through)}"
         urls[CLICK_THROUGH] = url
     return urls
@@ -67,6 +75,14 @@ def _more(event: str) -> str:
     if event == PROGRESS:
         return f"&off={PROGRESS_OFFSET}"
     return "&code=[ERRORCODE]" if event == "error" else ""
+
+
+def _is_uuid(value: str) -> bool:
+    try:
+        UUID(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_macro(value: str) -> bool:

@@ -56,7 +56,7 @@ def _firsts(tuples: Sequence[bytes], groups: Sequence[int]) -> list[bool]:
     keep: list[bool] = []
     for row, group in zip(tuples, groups, strict=True):
         kind = group >> 8
-        # of an ad event told in two ways each may know what the other does not, or an earlier time: the store merges them
+        # of an ad event told in two ways each may know what the other does not: the store merges both
         key = (kind, row if kind == KIND_AD else row[66:74] + row[6:22])
         keep.append(key not in seen)
         seen.add(key)

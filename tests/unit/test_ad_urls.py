@@ -55,12 +55,12 @@ def test_an_impression_nobody_filled_in_is_none():
     assert "imp" not in parameters(query)
 
 
-@pytest.mark.parametrize("impression", [IMPRESSION, SESSION_ID])
+@pytest.mark.parametrize("impression", [IMPRESSION, SESSION_ID, "${IMP}", "%%IMP%%", "{{imp}}"])
 def test_a_target_is_signed_for_the_impression_or_for_every_one(impression):
     ad = Ad(base=AD.base, campaign=CONTENT_ID, impression=impression)
-    url = ad_urls(ad, click_through=SHOP, click_secret=SECRET)[CLICK_THROUGH]
-    assert fired(url).event == "click"
-    said = parameters(urlsplit(url.replace(IMPRESSION, SESSION_ID)).query)
+    url = ad_urls(ad, click_through=SHOP, click_secret=SECRET)[CLICK_THROUGH].replace(impression, SESSION_ID)
+    assert str(fired(url).impression_id) == SESSION_ID
+    said = parameters(urlsplit(url).query)
     assert Targets(SECRET, "").location(said) == SHOP
 
 
