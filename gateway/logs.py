@@ -37,6 +37,7 @@ def configure(role: str, level: str) -> None:
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(formatter)
     logging.basicConfig(handlers=[stream], level=max(number, logging.INFO), force=True)
+    logging.getLogger("apscheduler").setLevel(max(number, logging.WARNING))  # each turn of each job is two lines of it
 
 
 class _Unfailing:
