@@ -64,7 +64,8 @@ BAD_FIELDS: Final = [
     ({"occurred_at": {}}, "invalid_type", "$.occurred_at"),
     ({"occurred_at": "2001-01-01T00:00:00Z"}, "too_old", "$.occurred_at"),
     ({"occurred_at": "2038-01-19T03:14:07Z"}, "too_new", "$.occurred_at"),
-    ({"type": "ad", "impression_id": str(uuid4()), "event": "start"}, "unsupported_type", "$.type"),
+    ({"type": "ad", "impression_id": str(uuid4()), "event": "begin"}, "unknown_event", "$.event"),
+    ({"type": "ad", "impression_id": "[IMPRESSION]", "event": "start"}, "invalid_uuid", "$.impression_id"),
     ({"type": "signal"}, "unsupported_type", "$.type"),
 ]
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from storage.postgres.ad_statement import STATEMENTS as AD_STATEMENTS
 from storage.postgres.statement import STATEMENTS
 from tests.simulation.process import Process
 from tests.simulation.relational import Key, Position, Relational, Repair, Transaction
@@ -38,6 +39,7 @@ class Session:
         process.on_death.append(self._died)
         self._statements: dict[str, Callable[..., Awaitable[str]]] = {
             STATEMENTS["make_staging"]: self._nothing,
+            AD_STATEMENTS["make_staged_ads"]: self._nothing,  # worlds have no ads
             STATEMENTS["clear_staging"]: self._clear_staging,
             STATEMENTS["begin_positions"]: self._begin_positions,
             STATEMENTS["move_positions"]: self._move_positions,
