@@ -17,6 +17,7 @@ KINDS: Final = (
     "views of a content and hour, in SQL",
     "hotness of a content",
     "position of a profile in a content",
+    "quality of experience of an edge",
 )
 
 
