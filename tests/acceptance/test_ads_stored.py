@@ -47,9 +47,10 @@ def of(gateway: Gateway, impression: str) -> dict[str, Any]:
 
 def test_pixels_and_requests_meet_in_one_row_and_verify_counts_them(gateway: Gateway) -> None:
     shown, campaign, url = str(uuid4()), str(uuid4()), gateway.endpoints["http"]
+    start = an_ad("start", shown, 60)
     posted = [
-        an_ad("impression", shown, 61, campaign_id=campaign), an_event(), an_ad("start", shown, 60),
-        an_ad("progress", shown, 55, progress_offset="00:00:05"), an_ad("start", shown, 60),
+        an_ad("impression", shown, 61, campaign_id=campaign), an_event(), start,
+        an_ad("progress", shown, 55, progress_offset="00:00:05"), start,
     ]  # fmt: skip
     assert post(gateway, posted) == 4  # the start comes twice in one request
     for event in ("firstQuartile", "FIRSTQUARTILE", "complete", "mute"):
