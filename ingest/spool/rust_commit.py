@@ -26,8 +26,8 @@ class RustCommit:
     def commit(self, incarnation: Incarnation, group: Group) -> "asyncio.Future[None]":
         """See Committer. From the event loop; not after `shutdown`."""
         if self._loop is None:
+            self._committing = self._rust.Committing()  # OSError where there is no descriptor or thread left for it
             self._loop = asyncio.get_running_loop()
-            self._committing = self._rust.Committing()
             self._loop.add_reader(self._committing.fileno(), self._told)
         data = group.chunks[0] if len(group.chunks) == 1 else b"".join(group.chunks)
         outcome: asyncio.Future[None] = self._loop.create_future()

@@ -92,3 +92,28 @@ def test_at_the_end_what_was_begun_is_done_also_when_nobody_waits_for_it(tmp_pat
 
 def test_one_that_never_committed_ends():
     a_commit().shutdown()
+
+
+def test_a_thread_that_could_not_be_begun_fails_its_commit_and_is_begun_with_the_next_one(tmp_path):
+    class OutOfDescriptors:
+        """Once."""
+
+        tried = 0
+
+        def Committing(self):
+            self.tried += 1
+            if self.tried == 1:
+                raise OSError(errno.EMFILE, "Too many open files")
+            assert chosen.rust is not None
+            return chosen.rust.Committing()
+
+    async def run() -> None:
+        incarnation, commit = an_incarnation(tmp_path), RustCommit(OutOfDescriptors())  # type: ignore[arg-type]
+        group = a_group(incarnation)
+        with pytest.raises(OSError, match="Too many"):
+            await commit.commit(incarnation, group)
+        await commit.commit(incarnation, group)
+        assert promised(incarnation) == 1
+        commit.shutdown()
+
+    asyncio.run(run())
