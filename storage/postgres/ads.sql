@@ -12,7 +12,9 @@ TRUNCATE staged_ads;
 
 -- merge_turn: one transaction merges at a time, whichever node it is of. So what the merge reads of a row is what it changes,
 -- and impressions and hours may be met in any order. It looks at large tables by their keys, however few rows the planner
--- believes them to have
+-- believes them to have; so a join with anything but a table's key is a loop in a loop, and windows take the place of those.
+-- One that was given up by who asked for it lets go of its turn
+SET LOCAL statement_timeout = '24s';
 SELECT pg_advisory_xact_lock(hashtextextended('ad_impressions', 0));
 SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off;
 
@@ -62,8 +64,8 @@ WITH several AS MATERIALIZED (
            {gathered_times},
            {gathered_attributes},
            (array_agg(DISTINCT {other}) FILTER (WHERE event NOT IN ({events})))[1:{others_max}]
-      FROM staged_ads AS staged
-     WHERE impression_id IN (SELECT impression_id FROM several)
+      FROM (SELECT *, count(*) OVER (PARTITION BY impression_id) AS together FROM staged_ads) AS staged
+     WHERE together > 1
      GROUP BY impression_id
 ), gathered AS (
     SELECT sent.impression_id, known.ctid AS place, sent.arrivals, known.events AS events_before,
@@ -156,16 +158,19 @@ WITH several AS MATERIALIZED (
     -- impressions of which some event was there already, or came twice; `known` is still as it was before all this
     SELECT impression_id, repeats - coalesce(repeats_before, 0) AS repeats FROM step WHERE repeats > coalesce(repeats_before, 0)
 ), ranked AS (
-    SELECT staged.number, again.repeats,
+    SELECT staged.number, staged.repeats,
            row_number() OVER (PARTITION BY staged.impression_id ORDER BY
                coalesce(CASE staged.event {known_cases} ELSE {other} = ANY(known.other_events) END, FALSE)
                OR staged.nth > 1 DESC, staged.number DESC) AS place
-      FROM again
-      JOIN (SELECT *, row_number() OVER (PARTITION BY impression_id, event, progress_offset ORDER BY number) AS nth
-              FROM (SELECT *, row_number() OVER (ORDER BY ctid) - 1 AS number FROM staged_ads
-                     WHERE EXISTS (SELECT FROM again)) AS numbered
-             WHERE impression_id IN (SELECT impression_id FROM again)) AS staged USING (impression_id)
-      LEFT JOIN ad_impressions AS known ON known.impression_id = again.impression_id
+      FROM (SELECT *, row_number() OVER (PARTITION BY impression_id, event, progress_offset ORDER BY number) AS nth,
+                   max(said) OVER (PARTITION BY impression_id) AS repeats
+              FROM (SELECT impression_id, event, progress_offset, row_number() OVER (ORDER BY ctid) - 1 AS number,
+                           NULL::bigint AS said
+                      FROM staged_ads WHERE EXISTS (SELECT FROM again)
+                    UNION ALL
+                    SELECT impression_id, NULL, NULL, NULL, repeats FROM again) AS numbered) AS staged
+      LEFT JOIN ad_impressions AS known ON known.impression_id = staged.impression_id
+     WHERE staged.repeats IS NOT NULL AND staged.number IS NOT NULL
 )
 SELECT (SELECT count(DISTINCT impression_id) FROM staged_ads) AS impressions,
        (SELECT count(*) FROM simple) + (SELECT count(*) FROM step) AS written,

@@ -2,7 +2,9 @@
 -- {columns} is the column list of a frame's schema id.
 
 -- session: a drain that was stopped in the middle lets go of its locks; a lock that never comes is an outage; keepalives from
--- the server's side find a lost drain and keep the idle connection alive in firewalls; JIT compiles for longer than we run
+-- the server's side find a lost drain and keep the idle connection alive in firewalls; JIT compiles for longer than we run;
+-- who waits for its turn has to see what the one before it did, whatever the database's default isolation
+SET default_transaction_isolation = 'read committed';
 SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '20s'; SET jit = off; SET timezone = 'UTC';
 

@@ -11,6 +11,7 @@ from ingest.ad import AdRow, encode
 from ingest.batch import KIND_AD, MONTH_AD, SCHEMA_AD, FrameBody
 from storage.dead_letter import box
 from storage.postgres import staging
+from storage.postgres.ad_statement import STATEMENTS
 from storage.sink import SinkFenced, SinkRefused, SinkUnavailable, Slice
 from tests.ads import HOUR, ads_frame, an_ad, many_ads
 from tests.builders import RECEIVED_AT_US
@@ -218,6 +219,32 @@ def test_gateways_that_merge_the_same_impressions_at_once_wait_for_one_another(s
 
         await asyncio.gather(*map(gateway, parts))
         await check(store, sent)
+
+    run(scenario)
+
+
+def test_who_waited_for_its_turn_sees_what_was_merged_meanwhile_whatever_the_databases_isolation(store: Store) -> None:
+    async def scenario() -> None:
+        first = an_ad()
+        later = first._replace(event="start", occurred_at_us=first.occurred_at_us + SECOND)
+        async with connected(store.url) as other, connected(store.url) as looking:
+            name = store.url.rpartition("/")[2]
+            await other.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
+            sink, spooled = await store.opened(), Spooled()
+            async with other.transaction():
+                await other.execute(STATEMENTS["merge_turn"])
+                writing = asyncio.ensure_future(sink.write([spooled.slice(ads_frame([later]), rows_of(1))]))
+                while not await looking.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                ):
+                    await asyncio.sleep(0.01)
+                await other.execute(
+                    "INSERT INTO ad_impressions (impression_id, events, impression_at) VALUES ($1, 1, now())",
+                    first.impression_id,
+                )
+            await writing
+            await sink.close()
+            assert await looking.fetchval("SELECT events FROM ad_impressions") == 2
 
     run(scenario)
 
