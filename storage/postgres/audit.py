@@ -32,6 +32,11 @@ WHERE first_play >= $2 GROUP BY 1, 2
 """A view is a (session, content), counted in the hour of its earliest play by corrected time (DESIGN §4). Written apart
 from what counts in Redis (storage.redis.sign), so that the one shows errors of the other."""
 
+AD_EVENTS = """
+SELECT (SELECT coalesce(sum(events), 0) FROM ad_impressions)::bigint - (SELECT events FROM ad_events_adopted)
+"""
+"""Those of rows that were there before the merge were booked by nobody."""
+
 
 class StoredPosition(NamedTuple):
     """Where the store stands in one incarnation."""
@@ -95,7 +100,7 @@ class Audit:
 
     async def ad_events(self) -> int:
         """That the rows of ad_impressions hold, repeats left out."""
-        number: int = await self._connection.fetchval("SELECT coalesce(sum(events), 0)::bigint FROM ad_impressions")
+        number: int = await self._connection.fetchval(AD_EVENTS)
         return number
 
     async def rows(self, month: str, take: Callable[[list[bytes]], None]) -> None:

@@ -122,8 +122,8 @@ def drops_schemas(sql: str) -> frozenset[int]:
     """Schema ids of spool frames that could not be stored after this file, from its header.
 
     A file that takes away, renames or retypes a column of playback_events begins with a line `-- drops-schema: <id>`
-    for every id whose column list (ingest.tuple) names that column. Only the comment lines before the first statement
-    count.
+    for every id whose column list (ingest.tuple) names that column; one that takes what the merge of ad events writes,
+    for every id of ingest.ad. Only the comment lines before the first statement count.
     """
     ids = set()
     for line in sql.splitlines():

@@ -158,3 +158,23 @@ async def test_whatever_prices_and_hours_there_are_the_sum_is_that_of_a_ledger(
         owed += figures[PAID[model]] * bid / (1_000 if model == "cpm" else 1)
     await advertised.turn()
     assert (await advertised.row())["spent"] == owed.quantize(Decimal("0.0001"), ROUND_HALF_UP)
+
+
+@in_loop
+async def test_who_may_write_campaigns_alone_changes_prices_by_whatever_path_names_are_looked_for(
+    advertised: Advertised,
+) -> None:
+    name = f"sales_{advertised.postgres_url.rpartition('/')[2]}"
+    async with connected(advertised.postgres_url) as connection:
+        await connection.execute(f"CREATE ROLE {name}; GRANT SELECT, INSERT, UPDATE ON ad_campaigns TO {name}")
+        try:
+            await connection.execute(f"SET ROLE {name}; SET search_path = ''")
+            await connection.execute(
+                "INSERT INTO public.ad_campaigns (id, name, advertiser, start_date, pricing_model, bid_amount) "
+                "VALUES ($1, 'a', 'b', now(), 'cpm', 2)",
+                CAMPAIGN,
+            )
+            await connection.execute("UPDATE public.ad_campaigns SET bid_amount = 3")
+        finally:
+            await connection.execute(f"RESET ROLE; DROP OWNED BY {name}; DROP ROLE {name}")
+    assert await prices(advertised) == [("cpm", "2.0000"), ("cpm", "3.0000")]

@@ -245,6 +245,8 @@ def test_events_are_not_migrated_away_under_a_spool(postgres_url: str) -> None:
         await migration.up(conn)
         with pytest.raises(migration.SpooledSchemaBroken):
             await migration.down(conn, None, spooled_schema_ids=frozenset({1}))
+        with pytest.raises(migration.SpooledSchemaBroken):  # ad events
+            await migration.down(conn, 1, spooled_schema_ids=frozenset({2}))
         assert await state(conn) == (ALL, False)
 
     on(postgres_url, scenario)

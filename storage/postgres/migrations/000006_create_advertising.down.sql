@@ -1,2 +1,3 @@
+-- drops-schema: 2
 DROP TABLE ad_impressions;
 DROP TABLE ad_campaigns;

@@ -1,3 +1,5 @@
+-- drops-schema: 2
+-- The merge of ad events writes these.
 DROP VIEW ad_campaign_costs;
 DROP TRIGGER ad_campaigns_changed ON ad_campaigns;
 DROP TRIGGER ad_campaigns_created ON ad_campaigns;

@@ -79,6 +79,12 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- For whoever may write ad_campaigns, and may know nothing of these tables; by whatever path they look for names.
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION note_ad_campaign_change() SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());
+END $$;
+
 CREATE TRIGGER ad_campaigns_created AFTER INSERT ON ad_campaigns
     FOR EACH ROW EXECUTE FUNCTION note_ad_campaign_change();
 

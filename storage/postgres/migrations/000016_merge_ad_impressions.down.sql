@@ -1,3 +1,6 @@
+-- drops-schema: 2
+-- Takes events without a time column with it, and how often each event came.
+DROP TABLE ad_events_adopted;
 ALTER TABLE ad_impressions
     DROP COLUMN implausible,
     DROP COLUMN duration_told_at,
