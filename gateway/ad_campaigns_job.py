@@ -31,13 +31,17 @@ class AdCampaignsJob:
         """One turn. Raises JobFailed, the driver's errors."""
         summed = 0
         missed: StoreError | None = None
-        async for standings in tables.summed(connection):
-            summed += len(standings)
-            if missed is None:
-                try:
-                    await hashes.write(self._connected(), standings)
-                except StoreError as error:
-                    missed = error
+        refused: tables.SumsRefused | None = None
+        try:
+            async for standings in tables.summed(connection):
+                summed += len(standings)
+                if missed is None:
+                    try:
+                        await hashes.write(self._connected(), standings)
+                    except StoreError as error:
+                        missed = error
+        except tables.SumsRefused as error:
+            refused = error
         self._is_missed = self._is_missed or missed is not None
         if missed is None:
             try:
@@ -46,6 +50,8 @@ class AdCampaignsJob:
                 missed = error
         if missed is not None:
             raise JobFailed(f"{summed} campaigns summed, but ad servers read what was before: {missed}") from missed
+        if refused is not None:
+            raise JobFailed(str(refused)) from refused
         return f"{summed} campaigns summed"
 
     async def close(self) -> None:

@@ -63,10 +63,12 @@ async def hours(tables: Tables, campaign: UUID, begin: datetime, end: datetime) 
     return Hours(told[:HOURS_MAX], told[HOURS_MAX]["hour"] if len(told) > HOURS_MAX else None)
 
 
-def pace(spent: Decimal, budget: Decimal | None, begin: datetime, end: datetime | None, now: datetime) -> float | None:
+def pace(
+    spent: Decimal, budget: Decimal | None, begin: datetime | None, end: datetime | None, now: datetime
+) -> float | None:
     """The share of the budget that is spent, by the share of the flight that has passed: 1 is on schedule, above it
-    ahead. None without a budget, without an end, and before the beginning. Pure."""
-    if not budget or end is None or now <= begin:
+    ahead. None without a budget, without a beginning or an end, and before the beginning. Pure."""
+    if not budget or begin is None or end is None or now <= begin:
         return None
     passed = min(1.0, (now - begin) / (end - begin))
     return round(float(spent / budget) / passed, 6)

@@ -17,26 +17,48 @@ from storage.postgres.statement import parse
 STATEMENTS: Final = parse((Path(__file__).parent / "campaigns.sql").read_text("utf-8"))
 AT_ONCE: Final = 500
 """Campaigns a transaction: a moment, in which the platform's changes of these wait."""
+REFUSED_NAMED: Final = 3
+"""In an error's text."""
+
+
+class SumsRefused(Exception):
+    """The database takes the sums of these campaigns not; all others were summed."""
+
+    def __init__(self, refused: dict[UUID, str]) -> None:
+        some = "; ".join(f"{campaign}: {why}" for campaign, why in list(refused.items())[:REFUSED_NAMED])
+        super().__init__(f"{len(refused)} campaigns were not summed: {some}")
 
 
 async def summed(connection: asyncpg.Connection) -> AsyncIterator[list[Standing]]:
     """Sum what changed into ad_campaigns, in transactions of their own; each's standings once it is committed.
 
-    Raises the driver's errors, LockNotAvailableError for a table that is being altered.
+    Raises the driver's errors, LockNotAvailableError for a table that is being altered, and at the end SumsRefused.
     """
+    refused: dict[UUID, str] = {}
+    at_once = AT_ONCE
     while True:
-        async with connection.transaction():
-            await connection.execute(STATEMENTS["impatient"])
-            stale = [row["id"] for row in await connection.fetch(STATEMENTS["stale"], AT_ONCE)]
-            await connection.execute(STATEMENTS["unmark"], stale)
-            standings = []
-            if stale:
-                await connection.execute(STATEMENTS["sum"], stale)
-                standings = await _standings(connection, stale)
+        stale: list[UUID] = []
+        standings = []
+        try:
+            async with connection.transaction():
+                await connection.execute(STATEMENTS["impatient"])
+                stale = [row["id"] for row in await connection.fetch(STATEMENTS["stale"], at_once, list(refused))]
+                await connection.execute(STATEMENTS["unmark"], stale)
+                if stale:
+                    await connection.execute(STATEMENTS["sum"], stale)
+                    standings = await _standings(connection, stale)
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            if at_once > 1:  # which of them it is shows when each is summed by itself
+                at_once = 1
+            else:
+                refused[stale[0]] = str(error)
+            continue
         if standings:
             yield standings
-        if len(stale) < AT_ONCE:
-            return
+        if len(stale) < at_once:
+            break
+    if refused:
+        raise SumsRefused(refused)
 
 
 async def every_standing(connection: asyncpg.Connection) -> AsyncIterator[list[Standing]]:

@@ -4,9 +4,9 @@
 -- impatient: a table that is being altered is waited for so long, and no longer; until the transaction ends
 SET LOCAL lock_timeout = '2s';
 
--- stale: campaigns that changed since they were summed, $1 at most, held until the transaction ends. Those that somebody has
+-- stale: campaigns that changed since they were summed but $2, $1 at most, held until the transaction ends. Those that somebody has
 -- locked are left for the next time: nobody waits for them, and nobody who holds one waits for us
-SELECT id FROM ad_campaigns WHERE id IN (SELECT campaign_id FROM ad_campaign_stale)
+SELECT id FROM ad_campaigns WHERE id IN (SELECT campaign_id FROM ad_campaign_stale) AND id <> ALL($2::uuid[])
  ORDER BY id LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED;
 
 -- unmark: campaigns $1, and those that are not in the table, which are marked anew when they come into it. Only marks that can
@@ -26,7 +26,7 @@ UPDATE ad_campaigns AS campaign
    SET impression_count = coalesce(figures.impressions, 0), start_count = coalesce(figures.starts, 0),
        complete_count = coalesce(figures.completions, 0), click_count = coalesce(figures.clicks, 0),
        skip_count = coalesce(figures.skips, 0), error_count = coalesce(figures.errors, 0),
-       spent = round(coalesce(costs.spent, 0), 4)
+       spent = least(round(coalesce(costs.spent, 0), 4), 9999999999.9999)    -- what the column can hold
   FROM unnest($1::uuid[]) AS chosen (id)
   LEFT JOIN figures ON figures.campaign_id = chosen.id
   LEFT JOIN costs ON costs.campaign_id = chosen.id
@@ -79,8 +79,9 @@ WITH figures AS (
       FROM ad_campaign_costs WHERE campaign_id = ANY($1::uuid[]) GROUP BY campaign_id
 )
 SELECT campaign.id, campaign.name, campaign.status, campaign.currency, campaign.pricing_model, campaign.bid_amount,
-       campaign.budget_total, campaign.budget_daily, campaign.start_date AT TIME ZONE 'UTC' AS starts_at,
-       campaign.end_date AT TIME ZONE 'UTC' AS ends_at, figures.*, costs.spent, costs.spent_today, now() AS as_of
+       campaign.budget_total, campaign.budget_daily,
+       CASE WHEN isfinite(campaign.start_date) THEN campaign.start_date AT TIME ZONE 'UTC' END AS starts_at,
+       CASE WHEN isfinite(campaign.end_date) THEN campaign.end_date AT TIME ZONE 'UTC' END AS ends_at, figures.*, costs.spent, costs.spent_today, now() AS as_of
   FROM unnest($1::uuid[]) WITH ORDINALITY AS chosen (id, place)
   JOIN ad_campaigns AS campaign ON campaign.id = chosen.id
   LEFT JOIN figures ON figures.campaign_id = chosen.id

@@ -79,6 +79,35 @@ async def test_a_table_that_is_being_altered_fails_a_turn_and_the_next_one_does_
 
 
 @in_loop
+async def test_a_campaign_that_costs_more_than_the_table_can_say_costs_as_much_as_it_can(
+    advertised: Advertised,
+) -> None:
+    await advertised.campaign(pricing_model="cpc", bid_amount=Decimal(999_999))
+    await advertised.campaign(OTHER, pricing_model="cpc", bid_amount=1)
+    await advertised.reach(clicks=10_001)
+    await advertised.reach(OTHER, clicks=3)
+    assert await advertised.turn() == "2 campaigns summed"
+    assert (await advertised.row())["spent"] == Decimal("9999999999.9999")
+    assert (await advertised.row(OTHER))["spent"] == 3
+
+
+@in_loop
+async def test_sums_that_the_table_refuses_are_named_and_keep_nobody_else_from_theirs(advertised: Advertised) -> None:
+    await advertised.campaign()
+    await advertised.campaign(OTHER)
+    await advertised.reach(impressions=-1)
+    await advertised.reach(OTHER, impressions=3)
+    for _ in range(2):  # it keeps its mark, and is tried again
+        with pytest.raises(JobFailed, match=f"1 campaigns were not summed: {CAMPAIGN}"):
+            await advertised.turn()
+        assert (await advertised.row(OTHER))["impression_count"] == 3
+        assert (await advertised.standing(OTHER))["impressions"] == "3"
+    await advertised.reach(impressions=3)
+    assert await advertised.turn() == "1 campaigns summed"
+    assert (await advertised.row())["impression_count"] == 2
+
+
+@in_loop
 async def test_what_is_committed_behind_a_sum_is_in_the_next_one(advertised: Advertised) -> None:
     await advertised.campaign()
     await advertised.reach(impressions=5)

@@ -92,6 +92,17 @@ async def test_nothing_is_told_of_what_there_is_none_of(advertised: Advertised) 
 
 
 @in_loop
+@pytest.mark.parametrize("dates", ["end_date = 'infinity'", "start_date = '-infinity', end_date = '2030-01-01'"])
+async def test_a_flight_without_a_beginning_or_an_end_has_no_pace(advertised: Advertised, dates: str) -> None:
+    await advertised.campaign(budget_total=100)
+    await advertised.ask(f"UPDATE ad_campaigns SET {dates}")
+    await advertised.reach(impressions=5)
+    async with asking(advertised.tables()) as there:
+        assert (await there.told(f"/v1/campaigns/{CAMPAIGN}"))["pace"] is None
+        assert len((await there.told("/v1/campaigns"))["campaigns"]) == 1
+
+
+@in_loop
 async def test_a_campaign_that_is_not_in_the_table_is_unknown_and_then_has_all_it_reached(
     advertised: Advertised,
 ) -> None:
