@@ -25,6 +25,7 @@ COPY --from=core /wheels /wheels
 RUN /opt/streamverse/bin/pip install --no-deps --no-index /wheels/*.whl
 COPY pyproject.toml README.md ./
 COPY config config
+COPY sdk sdk
 COPY ingest ingest
 COPY storage storage
 COPY live live

@@ -14,13 +14,18 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from config.heartbeat import INTERVAL_MAX_S, INTERVALS_S, LEASE_MAX_S
+from config.hotness import HotnessSettings
 from config.limits import FRAME_SIZE_MAX_BYTES, GIB, KIB, MIB
+from config.number import NotNegative, Port, Positive, Share
+from config.scylla import ScyllaSettings
 
-Positive = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
 Core = Literal["auto", "python", "rust"]
-Share = Annotated[float, Meta(gt=0, le=1)]
+Store = Literal["postgres", "scylla"]
+
+
+VIEW_HOURS_S = (31 * 24 + 1 + 25) * 3_600
+"""Whose views are kept by the hour: 31 days, the hour that runs, and those of players whose clocks run ahead."""
 
 
 class SettingsError(Exception):
@@ -63,6 +68,12 @@ class DoorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     crawlers_are_tests: bool = True  # by their User-Agent: what they play is stored as a test, and in no number
 
 
+class KeysSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may send events."""
+
+    required: bool | Literal["auto"] = "auto"  # not with --embedded alone: a first event needs no account
+
+
 class AdsSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a viewer's click may be sent on to: without either, nowhere."""
 
@@ -95,6 +106,7 @@ class PostgresSettings(Struct, frozen=True, forbid_unknown_fields=True):
     watch_waiting_s: Positive = 14 * 86_400  # for its profile or content: offline players keep events as long
     batch_max_bytes: Positive = 8 * MIB  # of one transaction: larger ones gained nothing, smaller ones cost commits
     batch_interval_ms: NotNegative = 60  # between transactions: larger transactions cost PostgreSQL less a row
+    ad_batch_interval_ms: NotNegative = 250  # the same where ad events are: merging eight thousand costs an eighth less
     fingerprints_max: Positive = (
         1_000_000  # ids remembered, to suspect duplicates before COPY does; 88 bytes each, Rust 20
     )
@@ -114,25 +126,21 @@ class RedisSettings(Struct, frozen=True, forbid_unknown_fields=True):
     limit_streams: bool = False  # sessions over their user's plan get 410; needs users and profiles in PostgreSQL
     rebuild_automatically: bool = False  # it reads a month of plays just when somebody should look at what happened
 
+    def __post_init__(self) -> None:
+        if self.lease_factor * INTERVAL_MAX_S > LEASE_MAX_S:
+            raise ValueError(
+                f"redis.lease_factor: a lease of more than {LEASE_MAX_S} s, at {INTERVAL_MAX_S} s a heartbeat"
+            )
+
     @property
     def lease_us(self) -> int:
         """How long a sign of life keeps a session among the viewers, microseconds."""
         return round(self.lease_factor * self.heartbeat_s * 1_000_000)
 
-
-class HotnessSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much a content is watched, as a score from 0 to 1, and what follows from it (platform's schema, 3.7)."""
-
-    divisor: Positive = 10_000  # of the weighted views, for a score of 1
-    score_global: Share = 0.8  # from here on replication tier 1
-    score_regional: Share = 0.5  # from here on tier 2; below it tier 3, on demand
-    ttl_global_s: Positive = 86_400  # what an edge may keep it for: the hotter, the longer
-    ttl_regional_s: Positive = 21_600
-    ttl_on_demand_s: Positive = 3_600
-
-    def __post_init__(self) -> None:
-        if self.score_regional > self.score_global:
-            raise ValueError("hotness.score_regional is above hotness.score_global")
+    @property
+    def leases_us(self) -> tuple[int, ...]:
+        """The same by class of heartbeat interval (`config.heartbeat`)."""
+        return self.lease_us, *(round(self.lease_factor * interval_s * 1_000_000) for interval_s in INTERVALS_S[1:])
 
 
 class QoeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +150,12 @@ class QoeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     signs_per_s_max: Positive = 2_000  # of followed sessions, some 6 µs each: about a hundredth of a core
     batch_max_bytes: Positive = MIB  # of frames read at once, so that the readers beside it wait 40 ms at most
     batch_interval_ms: NotNegative = 500  # figures are of minutes; larger batches cost less an event
+
+
+class StageSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The session stage, which makes events of lines of CMCD."""
+
+    state_max_bytes: Positive = 2 * GIB  # of streams that are remembered, some 250 bytes each; the oldest ended ones go
 
 
 class DeadLetterSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,19 +188,28 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     data_dir: str = "data"
     workers: Positive = 1  # collectors; one saturates about a core
+    store: Store = "postgres"  # of playback events; everything else stays in PostgreSQL
     core: Core = "auto"  # Rust's where it was built, else its Python twin; rust: an error at the start where it was not
     http: HttpSettings = HttpSettings()
     admin: AdminSettings = AdminSettings()
     door: DoorSettings = DoorSettings()
+    keys: KeysSettings = KeysSettings()
     ads: AdsSettings = AdsSettings()
     spool: SpoolSettings = SpoolSettings()
     postgres: PostgresSettings = PostgresSettings()
+    scylla: ScyllaSettings = ScyllaSettings()
     redis: RedisSettings = RedisSettings()
     hotness: HotnessSettings = HotnessSettings()
     qoe: QoeSettings = QoeSettings()
+    stage: StageSettings = StageSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def rows_needed_s(self) -> int:
+        """How long rows have to stay where they leave by age: what a rebuild reads, and a day in which it does."""
+        return max(self.redis.view_memory_s, VIEW_HOURS_S) + 86_400
 
     def __post_init__(self) -> None:
         for name, url, schemes in (
@@ -198,12 +221,24 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
                     f"{name} cannot be read as {schemes[0]}://user:password@host:port/name; "
                     "percent-encode what is special in a password"
                 )
+        if self.store == "scylla" and self.scylla.retention_days * 86_400 < self.rows_needed_s:
+            raise ValueError(
+                f"scylla.retention_days is below {-(-self.rows_needed_s // 86_400)}: rebuilds of views read rows as "
+                "old as redis.view_memory_s remembers a view, or its hour is kept, and would count fewer without them"
+            )
         if self.http.decoded_max_bytes < self.http.body_max_bytes:
             raise ValueError("http.decoded_max_bytes is below http.body_max_bytes")
         if self.http.inflight_max_bytes < self.http.body_max_bytes:
             raise ValueError("http.inflight_max_bytes is below http.body_max_bytes: no request would be admitted")
         if self.http.decoded_max_bytes > FRAME_SIZE_MAX_BYTES // 2:  # a row is not much longer than its JSON
             raise ValueError(f"http.decoded_max_bytes is above {FRAME_SIZE_MAX_BYTES // 2}: it would not fit a frame")
+
+
+def decided(settings: Settings, *, embedded: bool) -> Settings:
+    """With every "auto" that depends on where the stores are."""
+    if settings.keys.required != "auto":
+        return settings
+    return msgspec.structs.replace(settings, keys=KeysSettings(required=not embedded))
 
 
 def _is_url(url: str, schemes: tuple[str, ...]) -> bool:

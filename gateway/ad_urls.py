@@ -43,6 +43,8 @@ class Ad:
     profile: str = ""
     duration_s: str = ""
     """Of the ad, in seconds or as HH:MM:SS."""
+    key: str = ""
+    """A public write key, where the door asks for one."""
     impression: str = IMPRESSION
     """A UUID, or what the ad server puts one for: that is written as it is."""
 
@@ -58,6 +60,7 @@ def ad_urls(ad: Ad, *, click_through: str = "", click_secret: str = "") -> dict[
         "s": ad.session,
         "p": ad.profile,
         "d": ad.duration_s,
+        "key": ad.key,
     }
     said = "&".join([f"imp={ad.impression}", *(f"{name}={_quoted(value)}" for name, value in known.items() if value)])
     door = ad.base.rstrip("/") + PATH

@@ -11,6 +11,7 @@ from gateway.ad_urls import CLICK_THROUGH, IMPRESSION, Ad, ad_urls, vast
 from gateway.command import config_option, settings_of
 from ingest.click import TargetRefused, Targets
 from ingest.decode.vast import parameters
+from ingest.keyring import PUBLIC_PREFIX
 
 _BASE: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 _DURATION: Final = re.compile(r"\d{1,6}(?:\.\d{1,3})?|\d\d:\d\d:\d\d(?:\.\d{1,3})?", re.ASCII)
@@ -23,6 +24,7 @@ _DURATION: Final = re.compile(r"\d{1,6}(?:\.\d{1,3})?|\d\d:\d\d:\d\d(?:\.\d{1,3}
 @click.option("--creative", default="", help="Any text of at most 100 characters.")
 @click.option("--content", type=click.UUID, help="What the ad is shown in.")
 @click.option("--duration", default="", help="Of the ad: seconds, or HH:MM:SS.")
+@click.option("--key", default="", help="A public write key, where the door asks for one.")
 @click.option("--impression", default=IMPRESSION, show_default=True, help="What the ad server puts a new UUID for.")
 @click.option("--click-through", default="", help="Where viewers who click are sent, by way of us.")
 @click.option("--media", default="https://cdn.example/ad.mp4", show_default=True, help="Where the MP4 lies.")
@@ -35,6 +37,7 @@ def ad_urls_command(
     creative: str,
     content: object,
     duration: str,
+    key: str,
     impression: str,
     click_through: str,
     media: str,
@@ -50,11 +53,13 @@ def ad_urls_command(
         raise click.UsageError("--base is no http or https URL")
     if duration and not _DURATION.fullmatch(duration):
         raise click.UsageError("--duration is neither seconds nor HH:MM:SS")
+    if key and not key.startswith(PUBLIC_PREFIX):  # a secret one would stand in every page
+        raise click.UsageError(f"--key is no public write key: those begin with {PUBLIC_PREFIX}")
     if len(creative) > 100:
         raise click.UsageError("--creative has more than 100 characters")
     ad = Ad(
         base=base, campaign=str(campaign), creative=creative, content=str(content or ""), duration_s=duration,
-        impression=impression,
+        key=key, impression=impression,
     )  # fmt: skip
     urls = ad_urls(ad, click_through=click_through, click_secret=ads.click_secret)
     if click_through:

@@ -20,8 +20,11 @@ from gateway import door_status, ended_metrics, job_status
 from gateway.collecting import spool_excess_bytes
 from gateway.flow import FlowSource, Reading, counts
 from gateway.flow_api import FlowApi
+from gateway.live_numbers import source_of
 from gateway.openapi import description
-from gateway.spool_upkeep import READERS
+from gateway.reader_told import reader_told
+from gateway.spool_upkeep import readers
+from gateway.stage_size import stage_metrics, stage_told
 from ingest.answer import refusal
 from ingest.clock import SystemClock
 from ingest.core import chosen
@@ -34,9 +37,9 @@ from live.api import LiveApi
 from live.campaigns_api import CampaignsApi
 from live.catalogue import Catalogue
 from live.hotness_api import HotnessApi
+from live.names import Names
 from live.page.serving import Page
 from live.quality_api import QualityApi
-from live.source import Source
 from live.streams_api import StreamsApi
 from live.tables import Tables
 from storage import reader_status
@@ -52,8 +55,6 @@ END_S = 0.5
 """How long an answer under way may take when the gateway has ended."""
 HOLDS_NOTHING = "qoe"
 """The reader of quality of experience; of the spool's upkeep it is none."""
-STALE_S = 15.0
-"""A reader that has not told where it is for so long is not running."""
 
 
 class Admin:
@@ -70,14 +71,11 @@ class Admin:
     def application(self) -> web.Application:
         """Every route; what it needs of the event loop ends with it."""
         supervisor = self._supervisor
-        source = Source(
-            lambda: supervisor.stores.redis_url,
-            lambda: reader_status.read(self._data.root, "redis"),
-            lambda: supervisor.settings.redis,
-            SystemClock(),
-        )
-        live = LiveApi(source)
         tables = Tables(lambda: supervisor.stores.postgres_url)
+        names = Names(tables, SystemClock())
+        redis_url, settings = lambda: supervisor.stores.redis_url, lambda: supervisor.settings.redis
+        source = source_of(self._data, redis_url, settings, names.of)
+        live = LiveApi(source, names.of)
         quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         flow = FlowApi(FlowSource(self._reading, SystemClock()))
         application = web.Application(middlewares=[_errors])
@@ -101,6 +99,7 @@ class Admin:
         application.on_cleanup.extend((live.close, flow.close))
 
         async def close(_: web.Application) -> None:
+            await names.close()
             tables.close()
 
         application.on_cleanup.append(close)
@@ -118,7 +117,8 @@ class Admin:
 
     def reader_statuses(self) -> dict[str, ReaderStatus | None]:
         """What every reader wrote last about itself; None where it has not."""
-        return {reader: reader_status.read(self._data.root, reader) for reader in (*READERS, HOLDS_NOTHING)}
+        names = (*readers(self._supervisor.settings), HOLDS_NOTHING)
+        return {reader: reader_status.read(self._data.root, reader) for reader in names}
 
     async def _openapi(self, _: web.Request) -> web.Response:
         return web.Response(body=description(self._version), content_type="application/json")
@@ -146,7 +146,7 @@ class Admin:
 
     def _reading(self) -> Reading:
         return Reading(
-            counts(self._data.metrics),
+            counts(self._data.metrics, self._supervisor.settings.store),
             self._not_ready(),
             self.reader_statuses(),
             used_bytes(self._disk, self._data.spool),
@@ -161,21 +161,16 @@ class Admin:
         not_ready = self._not_ready()
         now_us = time.time_ns() // 1_000
         dead, quarantined = self._census.count(), held(self._disk, self._data.quarantine)
-        readers: list[dict[str, Any]] = [
-            {"reader": reader, "state": "starting"}
-            if status is None
-            else to_builtins(status) | {"age_s": round((now_us - status.at_us) / 1e6, 1)}
-            for reader, status in self.reader_statuses().items()
-        ]
+        told = [reader_told(reader, status, now_us) for reader, status in self.reader_statuses().items()]
         return {
             "version": self._version,
             "core": chosen.name,
             "ready": not not_ready,
             "reasons": not_ready,
             "uptime_s": round(time.time() - self._started_s, 1),
-            "schema_prepared": self._supervisor.schema_prepared.is_set(),
+            "schema_prepared": self._supervisor.schemas_prepared,
             "processes": self._supervisor.processes(),
-            "readers": readers,
+            "readers": told,
             "jobs": to_builtins(job_status.read(self._data.run)),
             "spool": {
                 "used_bytes": used_bytes(self._disk, self._data.spool),
@@ -185,6 +180,7 @@ class Admin:
                 "quarantined_bytes": quarantined.size_bytes,
                 "missing_frames": sum(one.frames for one in noted(self._disk, self._data.quarantine)),
             },
+            "stage": stage_told(self._data, self._supervisor.settings.stage.state_max_bytes),
             "dead_letters": {
                 "letters": sum(count.letters for count in dead.by_reason.values()),
                 "by_reason": {reason: count._asdict() for reason, count in dead.by_reason.items()},
@@ -229,8 +225,7 @@ class _Own(MetricsCollector):
         )
         for reader in status["readers"]:
             lost.add_metric([reader["reader"]], float(reader["state"] == "rebuild_needed"))
-            alive = reader["state"] in ("running", "waiting") and (reader.get("age_s") or 0) < STALE_S
-            up.add_metric([reader["reader"]], float(alive and reader["state"] == "running"))
+            up.add_metric([reader["reader"]], float(reader["state"] == "running"))
         return [
             restarts,
             up,
@@ -247,6 +242,7 @@ class _Own(MetricsCollector):
                 "Promised by watermarks, and not on disk when their incarnation was ended.",
                 value=spool["missing_frames"],
             ),
+            *stage_metrics(status["stage"]),
             *_dead_letters(status["dead_letters"]),
         ]
 

@@ -3,15 +3,16 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import uvloop
 
-from config.settings import Settings, SettingsError
-from gateway import logs
+from config.settings import Settings, SettingsError, decided
+from gateway import cql_schema, logs
 from gateway.ad_urls_command import ad_urls_command
 from gateway.command import (
     Failed,
@@ -23,13 +24,19 @@ from gateway.command import (
     postgres_url,
     redis_url,
     settings_of,
+    stored_rows,
 )
 from gateway.counters_group import counters
+from gateway.cql_group import cql
 from gateway.dead_letter_commands import dead_letters
+from gateway.events_group import events
+from gateway.keys_group import keys
 from gateway.layout import DataDir, DataDirBusy
 from gateway.spool_group import spool
+from gateway.stage_group import stage
 
 PROGRAM = "streamverse-ingest"
+T = TypeVar("T")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -68,7 +75,7 @@ def serve(
     arguments |= given(data_dir=data_dir, workers=workers)
 
     def reload() -> Settings:
-        return loaded(config, **arguments)
+        return decided(loaded(config, **arguments), embedded=embedded)
 
     try:
         settings = reload()
@@ -148,7 +155,7 @@ def _migrating(config: Path | None, data_dir: str | None, work: Any) -> None:
 @data_dir_option
 @click.argument("steps", type=click.IntRange(1), required=False)
 def migrate_up(config: Path | None, data_dir: str | None, steps: int | None) -> None:
-    """Apply the next STEPS migrations; all without it."""
+    """Apply the next STEPS migrations; all without it, and then those of the CQL store, too, where there is one."""
     from gateway.spool_commands import schema_ids
     from storage.postgres import migration
 
@@ -158,6 +165,19 @@ def migrate_up(config: Path | None, data_dir: str | None, steps: int | None) -> 
         click.echo(f"{count} applied")
 
     _migrating(config, data_dir, work)
+    settings = settings_of(config, **given(data_dir=data_dir))
+    if settings.store == "scylla" and steps is None:
+        click.echo(f"{_in_cql(lambda: cql_schema.prepare(settings.scylla))} applied in CQL")
+
+
+def _in_cql(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    from storage.scylla.driver import CqlError
+    from storage.scylla.migration_lock import MigrationError
+
+    try:
+        return asyncio.run(work())
+    except (CqlError, MigrationError) as error:
+        raise Failed(f"CQL: {error}") from error
 
 
 @migrate.command("down")
@@ -174,6 +194,8 @@ def migrate_down(config: Path | None, data_dir: str | None, steps: int, everythi
         spooled = schema_ids(DataDir(Path(settings.data_dir)))
         count = await migration.down(connection, None if everything else steps, spooled_schema_ids=spooled)
         click.echo(f"{count} taken back")
+        if settings.store == "scylla":
+            click.echo("the CQL store stays as it is: its migrations go upwards only")
 
     _migrating(config, data_dir, work)
 
@@ -182,7 +204,7 @@ def migrate_down(config: Path | None, data_dir: str | None, steps: int, everythi
 @config_option
 @data_dir_option
 def migrate_status(config: Path | None, data_dir: str | None) -> None:
-    """Which migrations are applied."""
+    """Which migrations are applied; then those of the CQL store, too, where there is one."""
     from storage.postgres import migration
 
     async def work(connection: Any, _: Settings) -> None:
@@ -194,6 +216,10 @@ def migrate_status(config: Path | None, data_dir: str | None) -> None:
             click.echo(f"  {step.version:06d}  {'applied' if applied else 'pending'}  {step.name}")
 
     _migrating(config, data_dir, work)
+    settings = settings_of(config, **given(data_dir=data_dir))
+    if settings.store == "scylla":
+        for line in _in_cql(lambda: cql_schema.status(settings.scylla)):
+            click.echo(line)
 
 
 @migrate.command("force")
@@ -214,7 +240,11 @@ def migrate_force(config: Path | None, data_dir: str | None, version: int) -> No
 main.add_command(spool)
 main.add_command(dead_letters)
 main.add_command(counters)
+main.add_command(stage)
 main.add_command(ad_urls_command)
+main.add_command(keys)
+main.add_command(events)
+main.add_command(cql)
 
 
 @main.command()
@@ -222,14 +252,18 @@ main.add_command(ad_urls_command)
 @data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def verify(config: Path | None, data_dir: str | None, as_json: bool) -> None:
-    """Compare spool, positions, tables and counters; exit code 1 when they differ, naming what."""
+    """Compare spool, positions, tables and counters; exit code 1 when they differ, naming what.
+
+    It only reads. One that was ended is begun anew; of the CQL store it says on the error output how far it is.
+    """
     from gateway import report, verifying
 
     settings = settings_of(config, **given(data_dir=data_dir))
     data = DataDir(Path(settings.data_dir))
     try:
         urls = postgres_url(settings), redis_url(settings)
-        found = asyncio.run(verifying.verify(data, *urls, settings.redis.view_memory_s))
+        rows = stored_rows(settings, lambda words: click.echo(words, err=True))
+        found = asyncio.run(verifying.verify(data, *urls, settings.redis.view_memory_s, rows))
     except verifying.CannotVerify as error:
         raise Failed(str(error)) from error
     click.echo(report.as_json(found) if as_json else report.as_text(found))
@@ -237,4 +271,4 @@ def verify(config: Path | None, data_dir: str | None, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(prog_name=PROGRAM)
+    main(prog_name="./gw")  # which runs this module; "try … --help" is then a command that is there

@@ -12,8 +12,9 @@ import structlog
 
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import Settings, SpoolSettings
-from gateway import door_status, surplus_file
+from gateway import door_status, rate_sharing, surplus_file
 from gateway.deadline import Deadlines
+from gateway.key_watch import KeyWatch
 from gateway.layout import DataDir
 from gateway.listening import BACKLOG
 from gateway.notice import Notice
@@ -56,8 +57,12 @@ async def run(
     listening: Sequence[socket.socket],
     notice: Notice,
     ready: Callable[[], None],
+    redis_url: str = "",
 ) -> None:
-    """Until `notice`; then no new connection is taken, what is in flight is answered, the incarnation ended."""
+    """Until `notice`; then no new connection is taken, what is in flight is answered, the incarnation ended.
+
+    `redis_url` may be empty where the store is embedded and not started yet.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     disk, clock = FileDisk(), SystemClock()
     size_bytes = segment_size_bytes(settings)
@@ -68,6 +73,9 @@ async def run(
         log.error("spool_open_failed", error=str(error))
     intake = Intake(settings, appender, clock)
     admission, tally = intake.admission, intake.tally
+    keys = KeyWatch(intake.gate, data, clock)
+    if intake.gate.closed:
+        await keys.look()
 
     async def flush() -> None:
         while True:
@@ -120,10 +128,16 @@ async def run(
         await drain(entrance)
         appender.close()
 
+    def redis() -> str:
+        return redis_url or (data.endpoints_of_running() or {}).get("redis", "")
+
     entrance = Entrance(intake, settings.http, General(intake, settings.http).protocol_factory())
     async with asyncio.TaskGroup() as running:
         background = [running.create_task(flush()), running.create_task(watch_pressure())]
         background.append(running.create_task(entrance.run()))
+        if intake.gate.closed:
+            background.append(running.create_task(keys.run()))
+            background.append(running.create_task(rate_sharing.run(intake.gate.rates, redis, clock)))
         committing = running.create_task(appender.run())
         await serve()
         await committing

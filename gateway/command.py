@@ -1,5 +1,6 @@
 """What the commands of the command line share: their settings, their data directory, and how they fail."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import click
 from config.settings import Settings, SettingsError, load
 from gateway.layout import DataDir
 from ingest.core import CoreMissing, chosen
+from ingest.spool.disk import FileDisk
+from storage.scylla.stored_rows import StoredRows
 
 
 class Failed(click.ClickException):
@@ -61,6 +64,13 @@ def postgres_url(settings: Settings) -> str:
     if not url:
         raise Failed(f"no gateway is running in {settings.data_dir}, and INGEST_POSTGRES_URL is not set")
     return url
+
+
+def stored_rows(settings: Settings, tell: Callable[[str], object]) -> StoredRows | None:
+    """Rows of the CQL store, where that keeps them."""
+    if settings.store != "scylla":
+        return None
+    return StoredRows(settings.scylla, Path(settings.data_dir).absolute(), FileDisk(), tell)
 
 
 def redis_url(settings: Settings) -> str:

@@ -16,17 +16,19 @@ from typing import Any, NamedTuple
 from config.settings import Settings
 from gateway.layout import DataDir
 from gateway.pin import Pin, PinHeld, pinned
+from gateway.play_rows import PlayRows, play_rows
 from ingest.clock import Clock, SystemClock
 from ingest.spool.disk import FileDisk
 from live import views
 from storage.postgres.audit import Audit
 from storage.postgres.refusal import translated
-from storage.postgres.signs import ANY, PLAYS, Snapshot
+from storage.postgres.signs import Stand
 from storage.redis.connection import connect
 from storage.redis.gap import first_gap
 from storage.redis.key import HOUR_US, kept_hours
-from storage.redis.rebuild import SESSIONS_BACK_S, Rebuild, Switched, rows_since_us
-from storage.redis.sign import Signs
+from storage.redis.rebuild import Rebuild, Switched, rows_since_us
+from storage.redis.sign import STATES_BACK_S, Signs
+from storage.scylla.stored_rows import StoredRows
 from storage.sink import StoreError
 
 Echo = Callable[[str], Any]
@@ -47,15 +49,15 @@ def named(store: str) -> Iterator[None]:
 
 async def rebuild(data: DataDir, settings: Settings, postgres_url: str, redis_url: str, echo: Echo) -> Switched:
     """Count anew and put it into force. Raises CannotRebuild."""
-    clock = SystemClock()
+    clock, rows = SystemClock(), play_rows(settings, postgres_url, data.root)
     try:
         with named("Redis"):
             rebuilding = Rebuild(redis_url, settings.redis, clock.now_us())
         async with pinned(data, clock) as pin:
             try:
-                switched = await _switch(rebuilding, pin, data, settings, postgres_url, clock, echo)
+                switched = await _switch(rebuilding, pin, data, settings, rows, clock, echo)
                 pin.done = True
-                await _settle(rebuilding, settings, postgres_url, clock, echo)
+                await _settle(rebuilding, rows, clock, echo)
             finally:
                 await rebuilding.close()
     except (PinHeld, OSError) as error:
@@ -64,45 +66,37 @@ async def rebuild(data: DataDir, settings: Settings, postgres_url: str, redis_ur
 
 
 async def _switch(
-    rebuilding: Rebuild, pin: Pin, data: DataDir, settings: Settings, postgres_url: str, clock: Clock, echo: Echo
+    rebuilding: Rebuild, pin: Pin, data: DataDir, settings: Settings, rows: PlayRows, clock: Clock, echo: Echo
 ) -> Switched:
     since_us = rows_since_us(clock.now_us(), settings.redis.view_memory_s)
     with named("Redis"):
         await rebuilding.begin()
-    plays = 0
 
     async def count(signs: Signs) -> None:
-        nonlocal plays
-        plays += len(signs.ends)
         with named("Redis"):
             await rebuilding.count(signs)
 
-    with named("PostgreSQL"):
-        async with Snapshot(postgres_url) as store:
-            stand = await store.stand()
-            pin.move(stand.positions)
-            _check_spool(data, stand.positions)
-            for month in await store.months(since_us, settings.door.past_s):
-                before = plays
-                await store.signs(month, since_us, PLAYS, count)
-                echo(f"{month.year:04d}-{month.month:02d}  {plays - before:>12,} plays")
+    def stands(stand: Stand) -> None:
+        pin.move(stand.positions)
+        _check_spool(data, stand.positions)
+
+    with named(rows.store):
+        stand = await rows.plays(since_us, stands, count, echo)
     _check_spool(data, stand.positions)
     with named("Redis"):
         return await rebuilding.switch(stand.positions, stand.rows, stand.signals)
 
 
-async def _settle(rebuilding: Rebuild, settings: Settings, postgres_url: str, clock: Clock, echo: Echo) -> None:
+async def _settle(rebuilding: Rebuild, rows: PlayRows, clock: Clock, echo: Echo) -> None:
     """States of sessions, and no trace of the old counts; the new ones are in force, so an error is only told."""
     now_us = clock.now_us()
-    since_us = now_us - SESSIONS_BACK_S * 1_000_000
+    since_us = now_us - STATES_BACK_S * 1_000_000
 
     async def seat(signs: Signs) -> None:
         await rebuilding.seat(signs, now_us)
 
     try:
-        async with Snapshot(postgres_url) as store:
-            for month in await store.months(since_us, settings.door.past_s):
-                await store.signs(month, since_us, ANY, seat)
+        await rows.states(since_us, seat)
         await rebuilding.sweep(clock.now_us())
     except StoreError as error:
         echo(f"note: in force, but not tidied up; the next rebuild does it: {error}")
@@ -134,9 +128,12 @@ async def apart(data: DataDir, settings: Settings, postgres_url: str, redis_url:
     now_us = SystemClock().now_us()
     hours = kept_hours(now_us)
     since_us = rows_since_us(now_us, settings.redis.view_memory_s)
-    with named("PostgreSQL"), translated():
-        async with Audit(postgres_url) as audit:
-            positions = {position.incarnation: position.sequence for position in await audit.positions()}
+    with named("PostgreSQL" if settings.store == "postgres" else "The store"), translated():
+        rows = StoredRows(settings.scylla, data.root, FileDisk()) if settings.store == "scylla" else None
+        positions = await rows.positions() if rows is not None else {}  # before the rows
+        async with Audit(postgres_url, rows, since_us) as audit:
+            if rows is None:
+                positions = {position.incarnation: position.sequence for position in await audit.positions()}
             stored = await audit.views(hours[0] * HOUR_US, since_us)
     try:
         _check_spool(data, positions)

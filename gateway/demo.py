@@ -1,9 +1,10 @@
 """The whole product for the eyes: `python -m gateway.demo` starts it, plays a crowd, and shows what becomes of it.
 
 Every second: what the viewers posted, what the gateway acknowledged, the rows that its answers promised beside the rows
-that PostgreSQL holds, and the views promised beside the views that Redis counted. With --seconds it ends by itself with
-the crowd's own reconciliation: exit code 0 when every acknowledged event is stored once and the views are equal, 1 when
-not. Ctrl-C, SIGTERM and SIGHUP end it at any moment; nothing is left running.
+that the store holds (PostgreSQL, or with --store scylla a Cassandra of its own), the views promised beside the views
+that Redis counted, and the ads shown beside the impressions stored. With --seconds it ends by itself with the crowd's
+own reconciliation: exit code 0 when every acknowledged event is stored once and the views are equal, 1 when not.
+Ctrl-C, SIGTERM and SIGHUP end it at any moment; nothing is left running.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ if __name__ == "__main__":
 
 import argparse
 import asyncio
-import contextlib
-import os
 import shutil
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 import redis.asyncio as redis
 
+from gateway.cql import CassandraMissing, RingError
+from gateway.demo_ads import Ads, is_set_within
+from gateway.demo_screen import Screen
+from gateway.demo_stores import OneNode, Stores
 from loadtests.crowd_process import HURRIED_S, CrowdProcess
 from loadtests.ledger import Ledger
 from loadtests.product import Product, ProductFailed
-from loadtests.reconcile import COUNT_SQL, Report, counted_views, reconcile_when_drained
+from loadtests.reconcile import Report, reconcile_when_drained
 
 CROWDS: Final = 2  # processes beside each other, as viewers are
 VIEWERS_DEFAULT: Final = 200
@@ -43,42 +45,8 @@ CROWD_END_S: Final = 30.0
 DRAIN_S: Final = 60.0  # after Ctrl-C both are HURRIED_S
 PORT_DEFAULT: Final = 8080
 ADMIN_PORT_DEFAULT: Final = 9090
-VIEWERS_KEYS: Final = "{ingest}:viewers:*"
 NOHUP: Final = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # started to outlive its terminal
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM) if NOHUP else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(slots=True)
-class Screen:
-    """Where figures go: redrawn in place on a terminal, a line a second elsewhere; nothing when nobody reads."""
-
-    terminal: bool
-    closed: bool = False
-    _drawn_lines: int = 0
-
-    def say(self, text: str) -> None:
-        """Print for good."""
-        self._drawn_lines = 0
-        self._write(text + "\n")
-
-    def draw(self, lines: Sequence[str]) -> None:
-        """Show the figures of this second."""
-        if not self.terminal:
-            self._write("  ".join(" ".join(line.split()) for line in lines) + "\n")
-            return
-        back = f"\x1b[{self._drawn_lines}F\x1b[J" if self._drawn_lines else ""
-        self._write(back + "\n".join(lines) + "\n")
-        self._drawn_lines = len(lines)
-
-    def _write(self, text: str) -> None:
-        if self.closed:
-            return
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except (OSError, ValueError):  # a closed pipe; a terminal that is gone
-            self.closed = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffered would raise again at exit
 
 
 def is_free(port: int) -> bool:
@@ -99,12 +67,19 @@ class Demo:
         self.options = options
         self.screen = screen
         self.scratch = data_dir / "demo"
+        settings, log = {"INGEST_KEYS_REQUIRED": "false"}, self.scratch / "serve.log"
+        self.cassandra = OneNode(data_dir / "cassandra") if options.store == "scylla" else None
+        if self.cassandra is not None:
+            settings |= self.cassandra.environment
         self.product = Product(
-            data_dir, port=options.port, admin_port=options.admin_port, log=self.scratch / "serve.log"
+            data_dir, port=options.port, admin_port=options.admin_port, environment=settings, log=log
         )
         self.crowds: list[CrowdProcess] = []
-        self.stop = asyncio.Event()
-        self.hurried = asyncio.Event()
+        self.stores = Stores({})
+        self.ads = Ads({}, options.seed)
+        self.showing: asyncio.Task[None] | None = None
+        self.shown_enough = asyncio.Event()
+        self.stop, self.hurried = asyncio.Event(), asyncio.Event()
         self.began_s = 0.0
         self.rows_before = 0
         self.views_before = 0
@@ -119,13 +94,18 @@ class Demo:
                 return 0
             await self._watch()
             return await self._conclude()
-        except (ProductFailed, OSError, asyncpg.PostgresError, redis.RedisError) as failed:
+        except (ProductFailed, OSError, RingError, asyncpg.PostgresError, redis.RedisError) as failed:
             self.screen.say(f"The gateway did not hold: {failed or repr(failed)}")
             return 1
         finally:
             self.screen.say("Stopping …")
+            self.shown_enough.set()
+            if self.showing is not None:
+                await asyncio.wait([self.showing])  # whatever became of it, the rest is ended too
             await asyncio.gather(*(crowd.end(HURRIED_S) for crowd in self.crowds))
             await asyncio.to_thread(self.product.stop)
+            if self.cassandra is not None:
+                await asyncio.to_thread(self.cassandra.end)
 
     def _interrupt(self) -> None:
         if self.stop.is_set():
@@ -135,16 +115,24 @@ class Demo:
     async def _start(self) -> bool:
         """Start the gateway and the crowd; False when told to stop meanwhile."""
         self.scratch.mkdir(parents=True, exist_ok=True)
+        if self.cassandra is not None:
+            self.screen.say("Starting Cassandra; the first time its jars are fetched …")
+            if not await self.cassandra.start(self.stop):
+                return False
         self.screen.say(f"Starting PostgreSQL, Valkey and the gateway in {self.product.data_dir} …")
         self.product.start()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.product.ready():
-            if await self._stopped_within(0.1):
+            if await is_set_within(self.stop, 0.1):
                 return False
             if time.monotonic() > deadline:
                 raise ProductFailed(f"not ready after {START_TIMEOUT_S:.0f} s:\n{self.product.log_tail()}")
-        self.rows_before, self.views_before, _ = await self._stored()
+        self.stores = Stores(self.product.endpoints)
+        self.rows_before, self.views_before, _ = await self.stores.look(is_exact=True)
+        self.ads = Ads(self.product.endpoints, self.options.seed)
+        await self.ads.order()
         self.screen.say(self._addresses())
+        self.showing = asyncio.create_task(self.ads.show(self.shown_enough))
         self.began_s = time.monotonic()
         for number in range(CROWDS):
             crowd = await CrowdProcess.start(
@@ -162,6 +150,7 @@ class Demo:
 
     def _addresses(self) -> str:
         at = self.product.endpoints
+        rows = f"{at['cql']}  (./gw events …)" if "cql" in at else f"psql '{at['postgres']}'"
         curl = (
             f'curl -s {at["http"]}/v1/events -H \'content-type: application/json\' -d \'{{"event_type":"play",'
             '"content_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000001","session_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000002",'
@@ -170,10 +159,10 @@ class Demo:
         return "\n".join(
             (
                 f"  page      {at['admin']}/",
-                f"  events    {at['http']}/v1/events",
+                f"  events    {at['http']}/v1/events  (open: no write key is needed)",
                 f"  metrics   {at['admin']}/metrics",
                 f"  status    {at['admin']}/statusz",
-                f"  rows      psql '{at['postgres']}'",
+                f"  rows      {rows}",
                 f"  counts    redis-cli -u '{at['redis']}'",
                 f"  try       {curl}",
                 f"{self.options.viewers} viewers in {CROWDS} processes, seed {self.options.seed}; Ctrl-C ends.",
@@ -183,7 +172,7 @@ class Demo:
 
     async def _watch(self) -> None:
         """Show a second after the other until it is enough."""
-        while not await self._stopped_within(1.0):
+        while not await is_set_within(self.stop, 1.0):
             if self.product.ended():
                 raise ProductFailed(f"it ended by itself:\n{self.product.log_tail()}")
             for crowd in self.crowds:
@@ -196,7 +185,8 @@ class Demo:
 
     async def _show(self) -> None:
         try:
-            rows, views, live = await asyncio.wait_for(self._stored(), 5)
+            rows, views, live = await asyncio.wait_for(self.stores.look(), 5)
+            shown = await asyncio.wait_for(self.ads.held(), 5)
         except (OSError, TimeoutError, asyncpg.PostgresError, redis.RedisError) as away:
             self.screen.draw([f"a store does not answer: {away!r}"])
             return
@@ -210,33 +200,16 @@ class Demo:
                 f"events   posted    {total('posted'):>10,}   acknowledged {total('acknowledged'):>10,}",
                 f"rows     promised  {total('rows'):>10,}   stored       {rows - self.rows_before:>10,}",
                 f"views    promised  {total('views'):>10,}   counted      {views - self.views_before:>10,}",
+                f"ads      promised  {self.ads.promised.impressions:>10,}   stored       {shown.impressions:>10,}",
                 f"viewers  watching  {total('viewers'):>10,}   live         {live:>10,}",
             )
         )
-
-    async def _stored(self) -> tuple[int, int, int]:
-        """Rows in PostgreSQL, views and live viewers in Redis, now."""
-        postgres = await asyncpg.connect(self.product.endpoints["postgres"])
-        try:
-            rows = await postgres.fetchval(COUNT_SQL)
-        finally:
-            await postgres.close()
-        store = redis.Redis.from_url(self.product.endpoints["redis"])
-        try:
-            views = sum((await counted_views(store, None)).values())
-            keys = [key async for key in store.scan_iter(match=VIEWERS_KEYS, count=1000)]
-            async with store.pipeline(transaction=False) as pipeline:
-                for key in keys:
-                    pipeline.zcount(key, time.time(), "+inf")
-                live = sum(await pipeline.execute())
-        finally:
-            await store.aclose()
-        return rows, views, live
 
     async def _conclude(self) -> int:
         """End the crowd, wait until all it was promised is there, and hold its ledger against the stores."""
         by_signal = self.stop.is_set()
         self.screen.say("The crowd goes home; waiting for the last answers and rows …")
+        await self._end_ads()
         await asyncio.gather(*(crowd.end(HURRIED_S if by_signal else CROWD_END_S) for crowd in self.crowds))
         reconciliation = asyncio.create_task(self._reconcile(HURRIED_S if by_signal else DRAIN_S))
         hurried = asyncio.create_task(self.hurried.wait())
@@ -246,20 +219,25 @@ class Demo:
             reconciliation.cancel()
             return 0
         report = reconciliation.result()
+        shown = await self.ads.arrive(HURRIED_S if by_signal else DRAIN_S)
         self.screen.say(report.text())
-        if report.equal:
+        self.screen.say(f"ads: {self.ads.promised.impressions:,} impressions promised, {shown.impressions:,} stored")
+        if self.ads.refused:
+            self.screen.say(f"ads: of {self.ads.refused:,} posts something was refused")
+        if report.equal and self.ads.is_equal(shown):
             self.screen.say("every acknowledged event is stored exactly once; all views are counted")
-        return 0 if report.equal else 1
+            return 0
+        return 1
+
+    async def _end_ads(self) -> None:
+        self.shown_enough.set()
+        if self.showing is not None:
+            await self.showing
 
     async def _reconcile(self, wait_s: float) -> Report:
         ledger = await asyncio.to_thread(Ledger.read, [crowd.ledger for crowd in self.crowds])
         # Only this crowd's contents: the store may hold older demos, and what somebody posted by curl.
         return await reconcile_when_drained(ledger, self.product.endpoints, own_contents_only=True, wait_s=wait_s)
-
-    async def _stopped_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stop.wait(), seconds)
-        return self.stop.is_set()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -268,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--viewers", type=int, default=VIEWERS_DEFAULT)
     parser.add_argument("--seed", type=int, default=None, help="of the crowd; another one at every start by default")
     parser.add_argument("--data-dir", type=Path, help="kept, and used again; a temporary one by default")
+    parser.add_argument("--store", choices=("postgres", "scylla"), default="postgres", help="of playback events")
     parser.add_argument("--port", type=int, help=f"{PORT_DEFAULT}, or any free one when that is taken")
     parser.add_argument("--admin-port", type=int, help=f"{ADMIN_PORT_DEFAULT}, or any free one when that is taken")
     options = parser.parse_args(arguments)
@@ -289,6 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(Demo(options, (made or options.data_dir).resolve(), screen).run())
     except KeyboardInterrupt:
         return 0
+    except (CassandraMissing, RingError) as missing:
+        sys.stderr.write(f"{missing}\n")
+        return 1
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -26,14 +26,20 @@ DERIVED_SHARE_MAX = 0.25
 TURN_PATIENCE_S = 30.0
 """How long a drain waits for the one it replaces; past it the two are told apart by their positions, as ever."""
 TURN_POLL_S = 0.02
+CQL_ANSWER_S = 5.0
+"""Of a write to CQL, which holds no locks and loses nothing when it fails: the more of a partition is in it, the less a
+row costs. A stop waits for it."""
 
 
 async def run_postgres(settings: Settings, data: DataDir, url: str, notice: Notice, ready: Callable[[], None]) -> None:
     """The store's drain, until `notice`."""
+    from gateway import key_publishing
     from storage.postgres.writer import PostgresSink
 
+    publishing = asyncio.create_task(key_publishing.run(data, url))  # now: keys wait for no other drain, nor for Redis
     disk, clock = FileDisk(), SystemClock()
-    sink = PostgresSink(url, data.root, settings.postgres, settings.door, settings.dead_letters, clock, disk)
+    pieces = settings.postgres, settings.door, settings.dead_letters
+    sink = PostgresSink(url, data.root, *pieces, clock, disk, keeps_playback=settings.store == "postgres")
     ready()
     await turn(data, sink.reader, notice)
     await drain.run(
@@ -41,6 +47,29 @@ async def run_postgres(settings: Settings, data: DataDir, url: str, notice: Noti
         data.root,
         batch_max_bytes=settings.postgres.batch_max_bytes,
         batch_interval_ms=settings.postgres.batch_interval_ms,
+        ad_batch_interval_ms=settings.postgres.ad_batch_interval_ms,
+        clock=clock,
+        disk=disk,
+        stop=notice.given,
+        finishing=notice.may_finish,
+    )
+    publishing.cancel()
+
+
+async def run_scylla(settings: Settings, data: DataDir, notice: Notice, ready: Callable[[], None]) -> None:
+    """The drain of playback events into CQL, until `notice`."""
+    from storage.scylla.sink import ScyllaSink
+
+    disk, clock = FileDisk(), SystemClock()
+    sink = ScyllaSink(settings.scylla, data.root, settings.door, settings.dead_letters, clock, disk)
+    ready()
+    await turn(data, sink.reader, notice)
+    await drain.run(
+        sink,
+        data.root,
+        batch_max_bytes=settings.scylla.batch_max_bytes,
+        batch_interval_ms=settings.scylla.batch_interval_ms,
+        answer_s=CQL_ANSWER_S,
         clock=clock,
         disk=disk,
         stop=notice.given,
@@ -52,14 +81,19 @@ async def run_redis(
     settings: Settings, data: DataDir, postgres_url: str, url: str, notice: Notice, ready: Callable[[], None]
 ) -> None:
     """The derivable readers, until `notice`."""
-    from gateway import jobs
+    from gateway import alias_filling, jobs
     from storage.postgres.derived import Derived
     from storage.redis.counters import Counters
 
     disk, clock = FileDisk(), SystemClock()
     sink = Counters(url, settings.redis, data.root, disk, clock)
     memory_s, waiting_s = settings.redis.view_memory_s, settings.postgres.watch_waiting_s
-    derived = Derived(postgres_url, data.root, memory_s, waiting_s, disk, clock)
+    rows = None
+    if settings.store == "scylla":
+        from storage.scylla.stored_rows import StoredRows
+
+        rows = StoredRows(settings.scylla, data.root, disk)
+    derived = Derived(postgres_url, data.root, memory_s, waiting_s, disk, clock, rows)
     derive = partial(_derive, data=data, notice=notice, clock=clock, disk=disk)
     ready()
     await turn(data, sink.reader, notice)  # one lock for both: they live in the same process
@@ -69,6 +103,8 @@ async def run_redis(
 
             watching = running.create_task(limiting.run(settings.redis, data, postgres_url, url, clock))
             running.create_task(_cancelled_with(watching, notice.given))
+        filling = running.create_task(alias_filling.run(data, postgres_url))
+        running.create_task(_cancelled_with(filling, notice.given))
         if settings.redis.rebuild_automatically:
             rebuilding = running.create_task(rebuild_when_needed(settings, data, postgres_url, url))
             running.create_task(_cancelled_with(rebuilding, notice.given))
@@ -90,7 +126,7 @@ async def run_qoe(settings: Settings, data: DataDir, notice: Notice) -> None:
     from storage.qoe.reader import Quality
 
     disk, clock = FileDisk(), SystemClock()
-    sink = Quality(settings.qoe, settings.redis.lease_us, data.root, disk, clock)
+    sink = Quality(settings.qoe, settings.redis.leases_us, data.root, disk, clock)
     derive = partial(_derive, data=data, notice=notice, clock=clock, disk=disk)
     await turn(data, sink.reader, notice)
     async with asyncio.TaskGroup() as running:

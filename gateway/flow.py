@@ -25,8 +25,6 @@ BASE_S: Final = 1.0
 """Between the two readings of somebody who asks when nobody has asked for WINDOW_S."""
 SHARED_S: Final = 0.25
 """A sample answers everybody who asks within this time."""
-STORE: Final = "postgres"
-"""The reader whose deliveries are told."""
 FAMILIES: Final = {
     "ingest_events_received": "received",
     "ingest_store_events": "delivered",
@@ -42,7 +40,8 @@ class Counts(NamedTuple):
     received: float = 0.0
     """In bodies that could be decoded, whatever became of them."""
     delivered: float = 0.0
-    """In frames that PostgreSQL's drain is through with: rows, heartbeats, which make none, duplicates and dead."""
+    """In frames that the drain of playback events is through with: rows, heartbeats, which make none, duplicates and
+    dead."""
     stored: float = 0.0
     """New rows."""
 
@@ -101,8 +100,9 @@ def rates(before_s: float, before: Counts, now_s: float, now: Counts) -> Counts:
     return Counts(*(max(0.0, more - less) / (now_s - before_s) for less, more in zip(before, now, strict=True)))
 
 
-def counts(directory: Path) -> Counts:
-    """Sums over the counter files of all processes in the metrics directory. Raises OSError."""
+def counts(directory: Path, store: str = "postgres") -> Counts:
+    """Sums over the counter files of all processes in the metrics directory; `store`: the reader whose deliveries are
+    told. Raises OSError."""
     found = dict.fromkeys(Counts._fields, 0.0)
     with ended_metrics.LOCK:
         for path in directory.glob("counter_*.db"):
@@ -113,7 +113,7 @@ def counts(directory: Path) -> Counts:
             for key, value, _, _ in values:
                 if key.startswith(KEY_STARTS):
                     family, _, labels, _ = orjson.loads(key)
-                    if labels.get("reader", STORE) == STORE:
+                    if labels.get("reader", store) == store:
                         found[FAMILIES[family]] += value
     return Counts(**found)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from config.settings import HotnessSettings
+from config.hotness import HotnessSettings
 from ingest.clock import Clock
 from live import views
 from live.source import Source, Unavailable

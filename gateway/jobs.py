@@ -4,6 +4,7 @@
     live_channels        every 4 s      viewer_count and is_live (live_channels_job.py)
     content_hotness      every minute   scores, tiers and TTLs (hotness_job.py)
     content_popularity   every day      its refresh, which readers do not wait for
+    ad_retention         every day      impressions that are over go
 
 Each has its turns once in a cluster (storage/postgres/job.py). A store that is away delays them, and is told once. What
 became of the last turn is in ingest_jobs, in the metrics, and, of this gateway's, in DATA/run/jobs.json and /statusz.
@@ -31,9 +32,10 @@ from gateway.layout import DataDir
 from gateway.live_channels_job import EVERY_S as CHANNELS_EVERY_S
 from gateway.live_channels_job import NAME as CHANNELS
 from gateway.live_channels_job import LiveChannelsJob
+from gateway.live_numbers import source_of
 from ingest.clock import SystemClock
-from live.source import Source
-from storage import metrics, reader_status
+from storage import metrics
+from storage.postgres.ad_retention import AdRetention
 from storage.postgres.job import STATEMENTS, Job, Turn
 from storage.sink import StoreError
 
@@ -41,8 +43,8 @@ log: Any = structlog.get_logger()
 
 FIRST_AFTER_S: Final = 10.0
 """The start: stores and readers have come up by then."""
-POPULARITY_EVERY_S: Final = 86_400.0
-POPULARITY_LOOK_S: Final = 600.0
+DAY_S: Final = 86_400.0
+DAILY_LOOK_S: Final = 600.0
 """A job that is due once a day is asked for more often: the gateway whose turn it would be may not run then."""
 REFRESH_TIMEOUT_S: Final = 3_600.0
 
@@ -107,15 +109,21 @@ async def refresh_popularity(connection: asyncpg.Connection) -> str:
 async def run(settings: Settings, data: DataDir, postgres_url: str, redis_url: str, stop: asyncio.Event) -> None:
     """The gateway's jobs, until `stop`."""
     clock = SystemClock()
-    source = Source(lambda: redis_url, lambda: reader_status.read(data.root, "redis"), lambda: settings.redis, clock)
+    source = source_of(data, lambda: redis_url, lambda: settings.redis)
     hotness = HotnessJob(source, data.root, settings.hotness, clock)
     channels = LiveChannelsJob(source)
     campaigns = AdCampaignsJob(redis_url)
+    retention = AdRetention(settings.postgres.retention_days, settings.door.past_s, settings.postgres.drop_months_max)
+
+    async def retain(connection: asyncpg.Connection) -> str:
+        return await retention.run(connection, datetime.now(UTC))
+
     jobs = (
         (Job("ad_campaigns", CAMPAIGNS_EVERY_S, postgres_url, campaigns.run), CAMPAIGNS_EVERY_S),
         (Job(CHANNELS, CHANNELS_EVERY_S, postgres_url, channels.run), CHANNELS_EVERY_S),
         (Job("content_hotness", HOTNESS_EVERY_S, postgres_url, hotness.run), HOTNESS_EVERY_S),
-        (Job("content_popularity", POPULARITY_EVERY_S, postgres_url, refresh_popularity), POPULARITY_LOOK_S),
+        (Job("content_popularity", DAY_S, postgres_url, refresh_popularity), DAILY_LOOK_S),
+        (Job("ad_retention", DAY_S, postgres_url, retain), DAILY_LOOK_S),
     )
     try:
         await Jobs(jobs, data.run).work(stop)

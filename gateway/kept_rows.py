@@ -1,7 +1,8 @@
 """For `verify`: what the spool says at the store's positions, and the rows below them that it still keeps."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from gateway.layout import DataDir
@@ -17,7 +18,11 @@ from ingest.spool.reader import Reader, SegmentsGone
 from ingest.spool.recovery import incarnations
 from storage.dead_letter.box import dead_identities
 from storage.postgres.audit import StoredPosition
+from storage.postgres.totals import booked
 from storage.redis.sign import Gathering
+
+SUMMED = ("received", "rows", "signals", "duplicates", "rejected", "stored", "duplicate", "staged", "elsewhere")
+"""Of books, in a report."""
 
 
 class Kept:
@@ -33,13 +38,14 @@ class Kept:
         """Whether every row the store was ever given is still here; known after `load` or `views`."""
         self.rows: dict[bytes, set[int]] = {}
         """event_key → hashes of the tuples that were sent under it, in the form in which they are stored; by `load`."""
+        self.due: set[bytes] = set()
+        """Keys of those that the store has to have; by `load`."""
 
     def check(self, position: StoredPosition, report: Report) -> None:
         """The equation of one incarnation at the store's position, against the spool's running totals."""
         totals, name = position.totals, position.incarnation
-        booked = totals.stored + totals.duplicate + sum(totals.dead.values()) + totals.quarantined.rows
-        if booked != totals.rows:
-            report.differs("equation", name, f"{totals.rows} rows read, {booked} booked")
+        if booked(totals) != totals.rows:
+            report.differs("equation", name, f"{totals.rows} rows read, {booked(totals)} booked")
         if totals.unaccounted:
             report.differs("equation", name, f"{totals.unaccounted} rows were read and not written")
         state = self._state(name, position.sequence, report)
@@ -52,7 +58,7 @@ class Kept:
                     told = getattr(totals, field_name)
                     report.differs("equation", name, f"{field_name}: the spool says {value}, the store {told}")
         sums = report.totals
-        for key in ("received", "rows", "signals", "duplicates", "rejected", "stored", "duplicate"):
+        for key in SUMMED:
             sums[key] = sums.get(key, 0) + getattr(totals, key)
         sums["dead"] = sums.get("dead", 0) + sum(totals.dead.values())
         sums["quarantined"] = sums.get("quarantined", 0) + totals.quarantined.rows
@@ -75,15 +81,31 @@ class Kept:
             if ending is not None and ending.sequence:  # one that ended empty never had a position
                 report.differs("position", name, "the store has lost its position; its segments are gone")
 
-    def load(self, repairs: dict[tuple[bytes, int], int]) -> None:
+    def load(self, repairs: dict[tuple[bytes, int], int], *, beyond: bool = False) -> None:
         """Read the rows, in the form in which they are stored; only once something differs, for they may be many.
 
         A repaired time holds for every row that was sent under the raw one, also by a clock that was right again.
+        `beyond`: also those above the positions, which are not `due`, and may be stored.
         """
-        for name, frame in self._frames():
+        for name, frame in self._frames(beyond=beyond):
+            is_due = frame.sequence < self._read[name]
             for index, row in enumerate(frame.tuples()):
                 if (name, frame.sequence, index) not in self._dead:
-                    self._add(row, repairs)
+                    stored = _as_stored(row, repairs)
+                    key = copy_tuple.event_key(stored)
+                    self.rows.setdefault(key, set()).add(copy_tuple.row_hash(stored))
+                    if is_due:
+                        self.due.add(key)
+
+    def variants(self, repairs: dict[tuple[bytes, int], int], keys: Collection[bytes]) -> dict[bytes, list[bytes]]:
+        """Key → all tuples that were sent under it, in the form in which they are stored."""
+        found: dict[bytes, list[bytes]] = {}
+        for _, frame in self._frames(beyond=True):
+            for row in frame.tuples():
+                stored = _as_stored(row, repairs)
+                if (key := copy_tuple.event_key(stored)) in keys:
+                    found.setdefault(key, []).append(stored)
+        return found
 
     def views(self) -> dict[tuple[str, int], int]:
         """(content, hour since 1970) → views of all rows, also of those that the store did not take: Redis's rule."""
@@ -95,8 +117,9 @@ class Kept:
             gathering.single.clear()
         return Counter((str(UUID(bytes=key[16:])), hour) for key, hour in gathering.views.items())
 
-    def _frames(self) -> Iterator[tuple[str, Frame]]:
-        """Incarnation and frame of rows below the store's positions; behind the last one `whole` is settled."""
+    def _frames(self, *, beyond: bool = False) -> Iterator[tuple[str, Frame]]:
+        """Incarnation and frame of rows below the store's positions, or `beyond`; behind the last one `whole` is
+        settled."""
         for name, until in self._read.items():
             first = None
             for path in segments(self._data, name):
@@ -104,16 +127,10 @@ class Kept:
                     if isinstance(found, Wrong):
                         continue
                     first = found.sequence if first is None else first
-                    if found.sequence < until and found.kind == KIND_PLAYBACK:
+                    if (beyond or found.sequence < until) and found.kind == KIND_PLAYBACK:
                         yield name, found
             if first != 0 and until:
                 self.whole = False
-
-    def _add(self, row: bytes, repairs: dict[tuple[bytes, int], int]) -> None:
-        settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
-        if settled_us is not None:
-            row = copy_tuple.with_occurred_at(row, settled_us)
-        self.rows.setdefault(copy_tuple.event_key(row), set()).add(copy_tuple.row_hash(row))
 
     def _state(self, name: str, sequence: int, report: Report) -> State | None:
         """The spool's state at a position; its frames above it are counted."""
@@ -154,3 +171,19 @@ class Kept:
                 report.differs("position", name, f"the store is at {sequence}, the spool begins at {gone.first}")
             return None
         return State(state.sequence, state.totals, dict(state.months), state.rejected_by_code)
+
+
+def _as_stored(row: bytes, repairs: dict[tuple[bytes, int], int]) -> bytes:
+    settled_us = repairs.get((copy_tuple.event_id(row), copy_tuple.occurred_at_us(row)))
+    return row if settled_us is None else copy_tuple.with_occurred_at(row, settled_us)
+
+
+def occurred_at_us(key: bytes) -> int:
+    """Of an ingest.tuple.event_key."""
+    return int.from_bytes(key[:8], "big", signed=True) + copy_tuple.POSTGRES_EPOCH_US
+
+
+def described(key: bytes) -> str:
+    """For people."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=occurred_at_us(key))
+    return f"event_id {UUID(bytes=key[8:])} occurred_at {at.isoformat()}"

@@ -65,7 +65,12 @@ class DataDir:
         """Forget what an earlier run told about itself."""
         self.endpoints.unlink(missing_ok=True)
         self.metrics.mkdir(exist_ok=True)
-        for path in [*self.run.glob("*.json"), *self.run.glob("*.draft"), *self.metrics.glob("*.db")]:
+        for path in [
+            *self.run.glob("*.json"),
+            *self.run.glob("*.draft"),
+            *self.root.glob("keys.json.*.draft"),
+            *self.metrics.glob("*.db"),
+        ]:
             path.unlink(missing_ok=True)  # what a killed supervisor left behind may still rename its own
 
     def publish(self, endpoints: dict[str, str]) -> None:

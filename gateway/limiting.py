@@ -1,6 +1,7 @@
 """Who watches more streams than the plan allows: found every second, by the readers' process, and told to the doors."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,15 +33,14 @@ USERS_MAX: Final = 100
 
 async def run(settings: RedisSettings, data: DataDir, postgres_url: str, redis_url: str, clock: Clock) -> None:
     """For ever. While a store does not answer nothing is told, and the doors soon refuse nobody."""
-    lease_us = settings.lease_us
-    surplus = Surplus(lease_us + settings.heartbeat_s * 1_000_000)
+    surplus = Surplus(1 + 1 / settings.lease_factor)  # a lease and a heartbeat
     client, reads = connect(redis_url, DEADLINE_S), Reads(postgres_url, DEADLINE_S)
     failed = ""
     try:
         while True:
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    await look(surplus, client, reads, clock.now_us(), lease_us)
+                    await look(surplus, client, reads, clock.now_us(), settings.leases_us)
             except (StoreError, TimeoutError) as error:
                 if (why := f"{type(error).__name__}: {error}") != failed:
                     log.warning("streams_not_limited", error=why)
@@ -54,7 +54,7 @@ async def run(settings: RedisSettings, data: DataDir, postgres_url: str, redis_u
         await client.aclose()
 
 
-async def look(surplus: Surplus, client: Any, reads: Reads, now_us: int, lease_us: int) -> None:
+async def look(surplus: Surplus, client: Any, reads: Reads, now_us: int, leases_us: Sequence[int]) -> None:
     """Once, at all of whom a session began lately or who had too many. Raises SinkUnavailable, SinkRefused."""
     profiles = await streams.begun(client, now_us // 1_000_000 - OVERLAP_S, PROFILES_MAX)
     known = surplus.users
@@ -68,7 +68,7 @@ async def look(surplus: Surplus, client: Any, reads: Reads, now_us: int, lease_u
         part = dict(users[first : first + USERS_MAX])
         owners = {profile: user for user, account in part.items() for profile in account.profiles}
         watched: dict[UUID, list[streams.Stream]] = {user: [] for user in part}
-        for stream in (await streams.of(client, list(owners), now_us, lease_us)).streams:
+        for stream in (await streams.of(client, list(owners), now_us, leases_us)).streams:
             watched[owners[stream.profile_id]].append(stream)
         for user, account in part.items():
             surplus.look(user, account.streams_max, watched[user], now_us)

@@ -1,7 +1,7 @@
 """Everything that a gateway runs, imported: `serve --check` ends well where all of it loads."""
 
-from gateway import collecting, draining, supervisor
+from gateway import collecting, cql_schema, draining, supervisor
 from storage.postgres import writer
 from storage.redis import counters
 
-__all__ = ["collecting", "counters", "draining", "supervisor", "writer"]
+__all__ = ["collecting", "counters", "cql_schema", "draining", "supervisor", "writer"]

@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 
 def configure(role: str, level: str) -> None:
@@ -24,7 +26,6 @@ def configure(role: str, level: str) -> None:
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_text)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(_Unfailing()),  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -38,6 +39,15 @@ def configure(role: str, level: str) -> None:
     stream.setFormatter(formatter)
     logging.basicConfig(handlers=[stream], level=max(number, logging.INFO), force=True)
     logging.getLogger("apscheduler").setLevel(max(number, logging.WARNING))  # each turn of each job is two lines of it
+    logging.getLogger("aiohttp.server").addFilter(is_fault)
+
+
+def is_fault(record: logging.LogRecord) -> bool:
+    """False of what a client sent that is no HTTP, or no body: it was answered, and its bytes may hold a key."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, RequestPayloadError) and not (
+        isinstance(error, HttpProcessingError) and error.code < 500
+    )
 
 
 class _Unfailing:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable, Sequence
 
+from config.settings import Store
 from gateway.child import Child
 from gateway.deadline import Deadlines
 from gateway.handover import Running
@@ -13,16 +14,19 @@ READY_TIMEOUT_S = 60.0
 """A new process takes a second or two to be ready; on a machine that is busy with restarting everything, longer."""
 READY_POLL_S = 0.02
 COLLECTOR = "collector"
-READERS = ("postgres_drain", "readers")
+STAGE = "stage"
+SCYLLA_DRAIN = "scylla_drain"
+READERS = (STAGE, SCYLLA_DRAIN, "postgres_drain", "readers")
 
 
 class NotReady(Exception):
     """A new process did not come up; the one it was to replace goes on."""
 
 
-def wanted(workers: int) -> list[tuple[str, int]]:
+def wanted(workers: int, store: Store = "postgres") -> list[tuple[str, int]]:
     """Role and index of every place, in the order of a rolling restart. Pure."""
-    return [*((COLLECTOR, index) for index in range(workers)), *((role, 0) for role in READERS)]
+    readers = [(role, 0) for role in READERS if role != SCYLLA_DRAIN or store == "scylla"]
+    return [*((COLLECTOR, index) for index in range(workers)), *readers]
 
 
 class Places:
@@ -35,12 +39,14 @@ class Places:
         """Not yet, or no more."""
         self._running: asyncio.TaskGroup | None = None
 
-    def fill(self, running: asyncio.TaskGroup, workers: int, adopted: Sequence[Running] = ()) -> None:
-        """Start what is wanted, in `running`; `adopted` run already."""
+    def fill(
+        self, running: asyncio.TaskGroup, places: Sequence[tuple[str, int]], adopted: Sequence[Running] = ()
+    ) -> None:
+        """Start these, in `running`; `adopted` run already."""
         self._running = running
         self.children = []
         known = {(one.role, one.index): one for one in adopted}
-        for role, index in [*wanted(workers), *(place for place in known if place not in wanted(workers))]:
+        for role, index in [*places, *(place for place in known if place not in places)]:
             child = self._make(role, index)
             if (one := known.get((role, index))) is not None:
                 child.adopt(one.pid, one.restarts)

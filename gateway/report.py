@@ -14,7 +14,8 @@ class Difference(Struct, frozen=True):
     """One thing that does not agree."""
 
     what: str
-    """equation · month · row_missing · row_altered · row_doubled · row_unknown · views · position · ending · missing"""
+    """equation · month · row_missing · row_altered · row_doubled · row_unknown · table · views · position · ending ·
+    missing"""
     where: str
     detail: str
 
@@ -68,6 +69,12 @@ def as_text(report: Report) -> str:
         f"= stored    {totals['stored']:>12,}",
         f"+ duplicate {totals['duplicate'] + totals['duplicates']:>12,}  {totals['duplicate']:,} found by the store",
         f"+ signal    {totals['signals']:>12,}  heartbeats: counted, not stored",
+        f"+ staged    {totals['staged']:>12,}  lines of CMCD, of which the session stage makes events",
+        *(
+            [f"+ elsewhere {totals['elsewhere']:>12,}  ad events, which PostgreSQL keeps"]
+            if totals["elsewhere"]
+            else []
+        ),
         f"+ rejected  {totals['rejected']:>12,}",
         f"+ dead      {totals['dead']:>12,}",
         f"+ quarantined {totals['quarantined']:>10,}",

@@ -34,6 +34,7 @@ def fixed_setting_changed(old: Settings, new: Settings, *, embedded: bool) -> st
     """The name of a setting that differs and that a restart of the children cannot change. Pure."""
     for name, before, now in (
         ("data_dir", old.data_dir, new.data_dir),
+        ("store", old.store, new.store),
         ("http.host", old.http.host, new.http.host),
         ("http.port", old.http.port, new.http.port),
         ("admin.host", old.admin.host, new.admin.host),
@@ -110,8 +111,9 @@ class Restarts:
         supervisor, places = self._supervisor, self._supervisor.places
         before, supervisor.settings = supervisor.settings, settings
         supervisor.stores.address(settings)
+        places_now = wanted(settings.workers, settings.store)
         try:
-            for role, index in wanted(settings.workers):
+            for role, index in places_now:
                 if role == "readers" and not supervisor.stores.redis_known.is_set():
                     continue  # it waits for its store, and starts with the code and the settings of then
                 replaced.append(await places.replace(role, index, leave_within_s(role, settings)))
@@ -121,7 +123,7 @@ class Restarts:
                 supervisor.settings = before
                 supervisor.stores.address(before)
             raise
-        for role, index in sorted(places.places() - set(wanted(settings.workers))):
+        for role, index in sorted(places.places() - set(places_now)):
             replaced.append(await places.give_up(role, index, leave_within_s(role, settings)))
 
     def _settings(self) -> Settings:

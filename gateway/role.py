@@ -1,6 +1,7 @@
 """One child process of the gateway: `python -m gateway.role ROLE`, orders as JSON on its input, "ready" on its output.
 
-Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `readers` (spool → Redis, views, and quality).
+Roles: `collector` (HTTP → spool), `postgres_drain` (spool → PostgreSQL), `scylla_drain` (spool → CQL), `readers`
+(spool → Redis, views, and quality), `stage` (lines of CMCD in the spool → events in the spool).
 """
 
 import asyncio
@@ -95,14 +96,22 @@ async def collect(orders: Orders, notice: Notice) -> None:
     from gateway.collecting import run
 
     listening = [socket.socket(fileno=descriptor) for descriptor in orders.sockets]
-    await run(orders.settings, DataDir(Path(orders.data_dir)), orders.index, listening, notice, ready)
+    data = DataDir(Path(orders.data_dir))
+    await run(orders.settings, data, orders.index, listening, notice, ready, orders.redis_url)
 
 
 async def drain_postgres(orders: Orders, notice: Notice) -> None:
-    """The store's drain."""
+    """PostgreSQL's drain."""
     from gateway.draining import run_postgres
 
     await run_postgres(orders.settings, DataDir(Path(orders.data_dir)), orders.postgres_url, notice, ready)
+
+
+async def drain_scylla(orders: Orders, notice: Notice) -> None:
+    """The drain of playback events into CQL."""
+    from gateway.draining import run_scylla
+
+    await run_scylla(orders.settings, DataDir(Path(orders.data_dir)), notice, ready)
 
 
 async def read(orders: Orders, notice: Notice) -> None:
@@ -115,7 +124,20 @@ async def read(orders: Orders, notice: Notice) -> None:
         running.create_task(run_qoe(orders.settings, data, notice))
 
 
-ROLES = {"collector": collect, "postgres_drain": drain_postgres, "readers": read}
+async def stage(orders: Orders, notice: Notice) -> None:
+    """The session stage."""
+    from gateway.staging import run
+
+    await run(orders.settings, DataDir(Path(orders.data_dir)), notice, ready)
+
+
+ROLES = {
+    "collector": collect,
+    "stage": stage,
+    "scylla_drain": drain_scylla,
+    "postgres_drain": drain_postgres,
+    "readers": read,
+}
 
 
 def ready() -> None:
@@ -138,7 +160,9 @@ if __name__ == "__main__":
     if given.role == "collector":
         shorten(COLLECTOR_SLICE_US)
     else:
-        os.nice(READERS_NICENESS)
+        from gateway.embedded.child import give_way  # a collector needs nothing of these
+
+        give_way(READERS_NICENESS)
     logs.configure(given.role, given.settings.log.level)
     raise_descriptor_limit()
     reserve_metrics()

@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from gateway.layout import DataDir
-from ingest import ad
+from ingest import ad, cmcd
 from ingest import tuple as copy_tuple
 from ingest.ad import AD_SCHEMAS
-from ingest.batch import FLAGS, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL, KINDS
+from ingest.batch import FLAGS, KIND_AD, KIND_CMCD, KIND_PLAYBACK, KIND_SIGNAL, KINDS
+from ingest.cmcd import CMCD_SCHEMAS
 from ingest.spool import frame, segment
 from ingest.spool.disk import FileDisk
 from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, NewerEnding, read_ending
@@ -21,7 +22,9 @@ from ingest.spool.recovery import incarnations, watermark_of
 from ingest.spool.shortfall import noted
 
 Echo = Callable[[str], Any]
-KIND_NAMES = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal"}
+KIND_NAMES = {KIND_PLAYBACK: "playback", KIND_AD: "ad", KIND_SIGNAL: "signal", KIND_CMCD: "cmcd"}
+_OTHER_SCHEMAS = {KIND_AD: AD_SCHEMAS, KIND_CMCD: CMCD_SCHEMAS}
+"""Kind → its schemas, where they are not those of playback."""
 
 
 def segments(data: DataDir, incarnation: str = "") -> Iterator[Path]:
@@ -86,7 +89,7 @@ def schema_ids(data: DataDir) -> frozenset[int]:
             if isinstance(found, Frame):
                 ids.add(found.schema)
             elif found.kind == "newer":
-                ids.update(copy_tuple.SCHEMAS, AD_SCHEMAS)
+                ids.update(copy_tuple.SCHEMAS, AD_SCHEMAS, CMCD_SCHEMAS)
     return frozenset(ids)
 
 
@@ -159,7 +162,7 @@ def verify(data: DataDir, echo: Echo) -> bool:
                     damaged += 1
                     echo(f"{found.kind}: {place}: {found.detail}")
                     continue
-                schemas = AD_SCHEMAS if found.kind == KIND_AD else copy_tuple.SCHEMAS
+                schemas = _OTHER_SCHEMAS.get(found.kind, copy_tuple.SCHEMAS)
                 if found.schema not in schemas or found.kind not in KINDS or found.flags not in FLAGS:
                     damaged += 1
                     echo(f"newer: {place}: kind {found.kind}, schema {found.schema}, flags {found.flags}")
@@ -205,12 +208,15 @@ def dump(data: DataDir, echo: Echo, incarnation: str, limit: int | None) -> None
 
 
 def _events(found: Frame) -> list[Any]:
-    if found.kind == KIND_AD and found.schema in AD_SCHEMAS:
-        rows = [ad.decode(row)._asdict() for row in found.tuples()]
-    elif found.kind != KIND_AD and found.schema in copy_tuple.SCHEMAS:
-        rows = [copy_tuple.decode(row)._asdict() for row in found.tuples()]
-    else:
+    if found.schema not in _OTHER_SCHEMAS.get(found.kind, copy_tuple.SCHEMAS):
         return [base64.b64encode(row).decode() for row in found.tuples()]
+    rows: list[dict[str, Any]]
+    if found.kind == KIND_AD:
+        rows = [ad.decode(row)._asdict() for row in found.tuples()]
+    elif found.kind == KIND_CMCD:
+        rows = [cmcd.decode(row)._asdict() for row in found.tuples()]
+    else:
+        rows = [copy_tuple.decode(row)._asdict() for row in found.tuples()]
     return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 

@@ -20,12 +20,24 @@ from storage.reader_status import ReaderStatus
 log: Any = structlog.get_logger()
 
 INTERVAL_S = 5.0
-READERS = ("postgres", "redis", "derived")
+READERS = ("postgres", "stage", "redis", "derived")
 """Every reader holds segments back; a derivable one only until it is cut loose."""
-REQUIRED = ("postgres",)
+REQUIRED = ("postgres", "stage")
+SCYLLA = "scylla"
+"""Before these, and required as they are, where it keeps the rows of playback events."""
 DERIVABLE_SHARE = 0.8
 """Of the high mark: a spool that has grown so far goes on without its derivable readers, which say `rebuild_needed`,
 and minds no rebuild, which says so and ends."""
+
+
+def readers(settings: Settings) -> tuple[str, ...]:
+    """All of this gateway."""
+    return (SCYLLA, *READERS) if settings.store == "scylla" else READERS
+
+
+def required(settings: Settings) -> tuple[str, ...]:
+    """Those of them without which nothing goes."""
+    return (SCYLLA, *REQUIRED) if settings.store == "scylla" else REQUIRED
 
 
 async def recover_all(data: DataDir, patience_s: float) -> None:
@@ -62,9 +74,10 @@ def remove_delivered(
     run: its store may come back as an older one. Raises OSError, msgspec.DecodeError.
     """
     positions: dict[str, Mapping[str, int]] = {}
-    for reader in READERS:
+    needed = required(settings)
+    for reader in readers(settings):
         status = statuses[reader]
-        if status is None and reader in REQUIRED:
+        if status is None and reader in needed:
             return
         if status is None or status.state != "rebuild_needed":
             positions[reader] = status.positions if status else {}
@@ -78,12 +91,12 @@ def remove_delivered(
     # half of the quota: what is only kept for comfort must never bring the intake near its high mark
     excess_bytes = used - quota_bytes // 2
     segments = deliveries.aged(sealed_segments(disk, data.spool, now_us / 1e6), positions, clock.monotonic_s())
-    running = all((status := statuses[reader]) is not None and status.state == "running" for reader in REQUIRED)
+    running = all((status := statuses[reader]) is not None and status.state == "running" for reader in needed)
     chosen = removable(segments, positions, settings.spool.kept_s if running else math.inf, excess_bytes)
     beyond_bytes = used - int(quota_bytes * settings.spool.high_mark * DERIVABLE_SHARE)
     if beyond_bytes > sum(kept.size_bytes for kept in chosen):
-        required = {reader: positions[reader] for reader in REQUIRED}
-        cut = [kept for kept in removable(segments, required, math.inf, beyond_bytes) if kept not in chosen]
+        delivered = {reader: positions[reader] for reader in needed}
+        cut = [kept for kept in removable(segments, delivered, math.inf, beyond_bytes) if kept not in chosen]
         if cut:
             log.error("derivable_readers_cut_loose", segments=len(cut), size_bytes=sum(kept.size_bytes for kept in cut))
             chosen += cut

@@ -89,9 +89,13 @@ class Stores:
         ]
         return found[0], found[1]
 
-    def endpoints(self) -> dict[str, str]:
-        """Their part of endpoints.json; empty for one that could not be started yet."""
-        return {"postgres": self.postgres_url.rstrip("/"), "redis": self.redis_url.rstrip("/")}
+    def endpoints(self, settings: Settings) -> dict[str, str]:
+        """Their part of endpoints.json; empty for one that could not be started yet. Of a CQL store without a login."""
+        urls = {"postgres": self.postgres_url.rstrip("/"), "redis": self.redis_url.rstrip("/")}
+        scylla = settings.scylla
+        if settings.store == "scylla":
+            urls["cql"] = f"cql://{','.join(scylla.hosts)}:{scylla.port}/{scylla.keyspace}"
+        return urls
 
     def pids(self) -> list[int]:
         """Of the embedded ones that run."""

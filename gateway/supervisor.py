@@ -23,11 +23,12 @@ from config.settings import Settings, SettingsError
 from gateway import handover, schema_upkeep, spool_upkeep
 from gateway.admin import Admin
 from gateway.child import Child
+from gateway.cql_schema import CqlSchema
 from gateway.deadline import Deadlines, exit_at_the_latest
 from gateway.handover import Handover
 from gateway.layout import DataDir
 from gateway.listening import address, listen_patiently
-from gateway.places import COLLECTOR, Places
+from gateway.places import COLLECTOR, SCYLLA_DRAIN, STAGE, Places, wanted
 from gateway.published import Published, write_pid
 from gateway.restarting import Restarts
 from gateway.role import Orders
@@ -61,6 +62,7 @@ class Supervisor:
         self.reload = reload
         self.stop = asyncio.Event()
         self.schema_prepared = asyncio.Event()
+        self.cql_schema = CqlSchema(lambda: self.settings.scylla)
         self.places = Places(self._child)
         self.stores = Stores(settings, data, embedded=embedded)
         self._lock = lock
@@ -137,7 +139,10 @@ class Supervisor:
             async with (
                 asyncio.TaskGroup() as running
             ):  # the door waits for no store: an embedded one may have to recover
-                self.places.fill(running, self.settings.workers, inherited.children if inherited else ())
+                places = wanted(self.settings.workers, self.settings.store)
+                self.places.fill(running, places, inherited.children if inherited else ())
+                if self.settings.store == "scylla":
+                    running.create_task(self.cql_schema.keep())
                 await starting
                 running.create_task(self.stores.keep_alive())
                 running.create_task(
@@ -150,9 +155,11 @@ class Supervisor:
                     if child.role != "readers" or self.stores.redis_known.is_set():
                         await child.ready.wait()
                 doors = {"http": address(http), "admin": address(admin_socket)}  # now: they close before we end
-                published = Published(self.data, lambda: {**doors, **self.stores.endpoints()})
+                published = Published(self.data, lambda: {**doors, **self.stores.endpoints(self.settings)})
                 published.write()
                 log.info("ready", **doors)
+                if not self.settings.keys.required:
+                    log.warning("door_open", means="anybody may send events: set keys.required and create keys")
                 running.create_task(published.keep())
                 self._restarting = running.create_task(self._restarts.run(taken_over=self._took_over))
                 self._took_over = False
@@ -218,6 +225,12 @@ class Supervisor:
                 self._restarts.failed(f"the supervisor cannot be replaced: {error}")
         handover.let_signals_through()
 
+    @property
+    def schemas_prepared(self) -> bool:
+        """Of every store of the settings."""
+        cql_prepared = self.settings.store == "postgres" or self.cql_schema.prepared.is_set()
+        return self.schema_prepared.is_set() and cql_prepared
+
     def processes(self) -> list[dict[str, Any]]:
         """Every process of this gateway."""
         return [
@@ -265,6 +278,11 @@ class Supervisor:
         async def before() -> None:
             if role == COLLECTOR:
                 await spool_upkeep.recover_all(self.data, 0)
+                return
+            if role == STAGE:  # its stores are its own
+                return
+            if role == SCYLLA_DRAIN:
+                await self.cql_schema.tried.wait()
                 return
             await self._stores_started.wait()
             if role == "readers":

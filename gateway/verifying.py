@@ -1,21 +1,21 @@
 """`verify`: the equation of DESIGN §2 at one position, and against the tables and the counters.
 
 For every incarnation, at the store's position, the spool's running totals must equal what the store says it did with
-them: `received = stored + duplicate + signal + rejected + dead + quarantined`. For every month the rows in the table
-must be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are named
-as far back as segments are kept; beyond that, the month. Ad events are merged, so these are compared by number alone.
-Redis and the hourly sums count what was delivered, so where their views are not those of the tables they must be those
-of all delivered rows; where these are gone, a hundredth is tolerated.
+them: `received = stored + duplicate + signal + staged + rejected + dead + quarantined`. For every month the rows in the
+table must be those that were stored, by number and by an order-free sum of their hashes. Where they are not, rows are
+named as far back as segments are kept; beyond that, the month. Ad events are merged, so these are compared by number
+alone. Redis and the hourly sums count what was delivered, so where their views are not those of the tables they must
+be those of all delivered rows; where these are gone, a hundredth is tolerated.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import asyncpg
 
-from gateway.kept_rows import Kept
+from gateway import cql_tables, stage_books
+from gateway.kept_rows import Kept, described, occurred_at_us
 from gateway.layout import DataDir
 from gateway.report import Report
 from ingest import tuple as copy_tuple
@@ -28,6 +28,7 @@ from storage.postgres.totals import ADS
 from storage.redis.connection import connect, translated
 from storage.redis.key import POSITIONS, REGISTRATION, generation_of
 from storage.redis.rebuild import rows_since_us
+from storage.scylla.stored_rows import StoredRows
 from storage.sink import StoreError
 
 VIEW_WINDOW = timedelta(days=30)
@@ -40,29 +41,44 @@ class CannotVerify(Exception):
     """A store does not answer."""
 
 
-async def verify(data: DataDir, postgres_url: str, redis_url: str, view_memory_s: int) -> Report:
-    """`view_memory_s`: how long Redis remembers a view. Raises CannotVerify when a store does not answer; what differs
-    is in the report."""
+async def verify(
+    data: DataDir, postgres_url: str, redis_url: str, view_memory_s: int, rows: StoredRows | None = None
+) -> Report:
+    """`view_memory_s`: how long Redis remembers a view; `rows`: of the CQL store, where that keeps them. Raises
+    CannotVerify when a store does not answer; what differs is in the report."""
     report = Report()
+    received_since_us = rows_since_us(int(datetime.now(UTC).timestamp() * 1e6), view_memory_s)
     try:
-        async with Audit(postgres_url) as audit:
-            positions = await audit.positions()
+        books = await rows.books() if rows is not None else []  # before the rows
+        async with Audit(postgres_url, rows, received_since_us) as audit:
+            of_postgres = await audit.positions()
+            positions = of_postgres if rows is None else books
             kept = Kept(data)
             for position in positions:
                 kept.check(position, report)
+            if rows is not None:
+                _beside(data, of_postgres, report)
+            stage_books.check(data, positions, report)
             kept.check_unknown({position.incarnation for position in positions}, report)
             for one in noted(FileDisk(), data.quarantine):
                 report.differs(
                     "missing", str(data.quarantine / one.name), f"{one}; remove the note when it is dealt with"
                 )
-            await _months(audit, positions, kept, report)
+            await _ads(audit, of_postgres, report)
+            if rows is None:
+                await _months(audit, positions, kept, report)
+            else:
+                if await audit.has_rows():
+                    report.differs("month", "playback_events", "PostgreSQL has rows, which are to be in CQL alone")
+                await cql_tables.check(rows, positions, kept, report)
             since = datetime.now(UTC) - VIEW_WINDOW
-            received_since_us = rows_since_us(int(datetime.now(UTC).timestamp() * 1e6), view_memory_s)
             since_us = int(since.timestamp()) * 1_000_000
             stored_views = await audit.views(since_us, received_since_us)
             reached, sums = await audit.sums(since_us)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise CannotVerify(f"PostgreSQL: {error or type(error).__name__}") from error
+    except StoreError as error:
+        raise CannotVerify(f"CQL: {error}") from error
     since_hour = int(since.timestamp()) // 3600
     if reached != _reached(positions):
         report.notes.append("content_views_hourly: at another position than the store, not compared")
@@ -74,18 +90,33 @@ async def verify(data: DataDir, postgres_url: str, redis_url: str, view_memory_s
     return report
 
 
+def _beside(data: DataDir, positions: list[StoredPosition], report: Report) -> None:
+    """PostgreSQL's equation, where it is not the store of the rows: for itself, in no sum of the report."""
+    beside, kept = Report(), Kept(data)
+    for position in positions:
+        kept.check(position, beside)
+    kept.check_unknown({position.incarnation for position in positions}, beside)
+    for one in beside.differences:
+        report.differs(one.what, one.where, f"PostgreSQL: {one.detail}")
+    report.notes += [f"PostgreSQL: {note}" for note in beside.notes if note not in report.notes]
+
+
+async def _ads(audit: Audit, positions: list[StoredPosition], report: Report) -> None:
+    ads = sum(position.totals.months[ADS].rows for position in positions if ADS in position.totals.months)
+    merged = await audit.ad_events()
+    if ads or merged:
+        report.months[ADS] = {"stored": ads, "in_table": merged}
+    if ads != merged:
+        report.differs("month", ADS, f"stored {ads} ad events, the rows of ad_impressions say {merged}")
+
+
 async def _months(audit: Audit, positions: list[StoredPosition], kept: Kept, report: Report) -> None:
     expected: dict[str, tuple[int, int]] = {}
     for position in positions:
         for month, totals in position.totals.months.items():
             rows, hashes = expected.get(month, (0, 0))
             expected[month] = (rows + totals.rows, (hashes + totals.hash) & MASK)
-    ads, _ = expected.pop(ADS, (0, 0))
-    merged = await audit.ad_events()
-    if ads or merged:
-        report.months[ADS] = {"stored": ads, "in_table": merged}
-    if ads != merged:
-        report.differs("month", ADS, f"stored {ads} ad events, the rows of ad_impressions say {merged}")
+    expected.pop(ADS, None)
     present = await audit.months()
     removed = await audit.removed_months()
     for month in sorted({*present, *expected}):
@@ -125,28 +156,18 @@ async def _name(audit: Audit, month: str, kept: Kept, report: Report) -> None:
             key, identity = copy_tuple.event_key(row), copy_tuple.event_id(row)
             hashes = kept.rows.get(key)
             if key in seen or (hashes is None and identity in ids):
-                report.differs("row_doubled", month, _described(key))
+                report.differs("row_doubled", month, described(key))
             elif hashes is None and kept.whole:
-                report.differs("row_unknown", month, _described(key))
+                report.differs("row_unknown", month, described(key))
             elif hashes is not None and copy_tuple.row_hash(row) not in hashes:
-                report.differs("row_altered", month, _described(key))
+                report.differs("row_altered", month, described(key))
             seen.add(key)
             ids.add(identity)
 
     await audit.rows(month, compare)
     for key in kept.rows:
         if key not in seen and begin_us <= occurred_at_us(key) < end_us:
-            report.differs("row_missing", month, _described(key))
-
-
-def occurred_at_us(key: bytes) -> int:
-    """Of an ingest.tuple.event_key."""
-    return int.from_bytes(key[:8], "big", signed=True) + copy_tuple.POSTGRES_EPOCH_US
-
-
-def _described(key: bytes) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=occurred_at_us(key))
-    return f"event_id {UUID(bytes=key[8:])} occurred_at {at.isoformat()}"
+            report.differs("row_missing", month, described(key))
 
 
 async def _views(

@@ -11,19 +11,29 @@ from typing import NamedTuple
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
+from config.heartbeat import CLASSES
+
 KIND_PLAYBACK = 1
 """Frame of rows of playback_events."""
 KIND_AD = 2
 """Frame of ad events: tuples of SCHEMA_AD, merged into ad_impressions."""
 KIND_SIGNAL = 3
 """Frame of heartbeats: the same tuples, read by live readers, never stored as rows."""
+KIND_CMCD = 4
+"""Frame of lines of CMCD: tuples of SCHEMA_CMCD, which the session stage makes events of. No store takes them."""
 
-KINDS = (KIND_PLAYBACK, KIND_AD, KIND_SIGNAL)
+KINDS = (KIND_PLAYBACK, KIND_AD, KIND_SIGNAL, KIND_CMCD)
 
 FLAG_CLOCK_BROKEN = 1
 """Rows of a player whose clock is broken: `occurred_at` is as sent; the drain settles it through clock_repairs."""
 
-FLAGS = (0, FLAG_CLOCK_BROKEN)
+HEARTBEAT_SHIFT = 4
+"""Bits 4 to 7 of a frame's flags: the class (`config.heartbeat`) of its players' heartbeat interval, as their write key
+names it. 0, as in every frame of earlier releases: that of the settings. A frame is of one class."""
+
+HEARTBEAT_FLAGS = tuple(number << HEARTBEAT_SHIFT for number in range(CLASSES))
+
+FLAGS = frozenset(clock | heartbeat for clock in (0, FLAG_CLOCK_BROKEN) for heartbeat in HEARTBEAT_FLAGS)
 
 MONTH_UNSETTLED = 0
 """Month of frames with FLAG_CLOCK_BROKEN, whose month the drain settles, and of signals."""
@@ -31,10 +41,15 @@ MONTH_UNSETTLED = 0
 MONTH_AD = 1
 """Month of frames of ad events, a number no real month has: their identity holds no time, so their books have none."""
 
+MONTH_CMCD = 2
+"""Month of frames of CMCD, another such number: they are rows of no month, whatever events become of them."""
+
 SCHEMA_PLAYBACK = 1
 """Schema id of the column list in `ingest.tuple.COLUMNS`; kept for ever."""
 SCHEMA_AD = 2
 """Schema id of the column list in `ingest.ad.AD_COLUMNS`; kept for ever."""
+SCHEMA_CMCD = 3
+"""Schema id of the column list in `ingest.cmcd.CMCD_COLUMNS`; kept for ever."""
 
 
 class FrameBody(NamedTuple):
@@ -44,7 +59,8 @@ class FrameBody(NamedTuple):
     flags: int
     schema: int
     month: int
-    """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC; MONTH_UNSETTLED, MONTH_AD."""
+    """Months since year 0 (year * 12 + month - 1) of every row's occurred_at in UTC; MONTH_UNSETTLED, MONTH_AD,
+    MONTH_CMCD."""
     count: int  # type: ignore[assignment]  # tuple.count is nothing one asks a body
     rows_hash: int
     """Sum of xxh3_64 of every tuple, modulo 2^64."""

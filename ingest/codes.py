@@ -44,6 +44,9 @@ TOO_OLD: Final = "too_old"
 TOO_NEW: Final = "too_new"
 TOO_MANY_VALUES: Final = "too_many_values"
 UNKNOWN_EVENT: Final = "unknown_event"
+CMCD_NO_SESSION: Final = "cmcd_no_session"
+CMCD_UNREADABLE: Final = "cmcd_unreadable"
+CMCD_VERSION: Final = "cmcd_version"
 
 CODES: Final[tuple[Code, ...]] = (
     Code(0, INVALID_JSON, 400, "The text is not JSON (RFC 8259), or not UTF-8."),
@@ -68,6 +71,9 @@ CODES: Final[tuple[Code, ...]] = (
     Code(19, TOO_NEW, 400, "The event lies too far in the future."),
     Code(20, TOO_MANY_VALUES, 413, "The body holds too many values, known or unknown."),
     Code(21, UNKNOWN_EVENT, 400, "The event is none that VAST names."),
+    Code(22, CMCD_NO_SESSION, 400, "The line of CMCD lacks sid, sn, ts or e."),
+    Code(23, CMCD_UNREADABLE, 400, "The line of CMCD is no dictionary (RFC 8941)."),
+    Code(24, CMCD_VERSION, 400, "The line of CMCD is of a version above 2."),
 )
 
 BY_NAME: Final[dict[str, Code]] = {code.name: code for code in CODES}

@@ -16,6 +16,7 @@ from config.settings import HttpSettings
 from ingest import cors, metrics
 from ingest.answer import Answer, our_fault, refusal
 from ingest.plain import HEADERS_MAX
+from ingest.request_line import may_be_mended, mended
 
 log = logging.getLogger("ingest.connection")
 
@@ -39,9 +40,33 @@ def has_arrived(transport: asyncio.Transport) -> bool:
 
 
 class Connection(web.RequestHandler):
-    """One client's connection."""
+    """One client's connection. A request line that nobody escaped is mended, as while a connection is lean, where its
+    bytes come when nothing else is under way: where a request ends that came in the same piece, aiohttp alone knows.
+    """
 
-    __slots__ = ()
+    __slots__ = ("_begun", "_held")
+
+    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **arguments: Any) -> None:
+        super().__init__(manager, loop=loop, **arguments)
+        self._held = b""
+        """The beginning of a request line that may have to be mended, and is not whole."""
+        self._begun = False
+        """Part of a head was handed on, and no request came of it yet."""
+
+    @property
+    def _idle(self) -> bool:
+        return self._current_request is None and not self._messages
+
+    def data_received(self, data: bytes) -> None:
+        """From the socket, or from the lean way."""
+        if self._idle and not self._begun:
+            data = self._held + data
+            if len(data) <= self.max_line_size and may_be_mended(data):
+                self._held = data
+                return
+            self._held, data = b"", mended(data)
+        super().data_received(data)
+        self._begun = self._idle
 
     def handle_error(
         self,
@@ -67,8 +92,7 @@ class Connection(web.RequestHandler):
 
         aiohttp's own `close` would leave the rest of a body under way unread.
         """
-        idle = self._current_request is None and not self._messages
-        if idle and self.transport is not None and not has_arrived(self.transport):
+        if self._idle and self.transport is not None and not has_arrived(self.transport):
             self.force_close()
 
 

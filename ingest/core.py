@@ -13,7 +13,7 @@ try:
 except ImportError:  # not built here: everything works without
     _built = None
 
-INTERFACE: Final = 6
+INTERFACE: Final = 9
 """Of the functions below; a core that was built for another one is not used."""
 
 
@@ -24,8 +24,8 @@ class DoorLimits(Protocol):
 class RustCore(Protocol):
     """What native/src/lib.rs offers, each with its twin named there and here."""
 
-    Door: Callable[[int, int, int, int, bytes], DoorLimits]
-    """past_us, future_us, events_max, values_max, owner."""
+    Door: Callable[[int, int, int, int, bytes, int], DoorLimits]
+    """past_us, future_us, events_max, values_max, owner, heartbeat (a class)."""
 
     def decode(
         self, door: DoorLimits, body: bytes, media_type: str, received_at_us: int, country: str | None, /
@@ -56,6 +56,13 @@ class RustCore(Protocol):
         self, run: Any, zero_bits: int, memory_us: int, /
     ) -> tuple[bytes, list[tuple[bytes, bytes, bytes, bytes]], int, int]:
         """storage.qoe.sign.read_frames, of a `Run.packed`: signs, places, how many were too old, until which frame."""
+        ...
+
+    CqlPlacing: Callable[[int, Any], Any]
+    """storage.scylla.requests.Requests, by the run: the most bytes of a request, the statement for errors."""
+
+    def staged_rows(self, verdicts: list[Any], /) -> tuple[int, bytes] | None:
+        """storage.stage.frames.body_of: rows_hash and payload; None where it is left to it."""
         ...
 
     Generations: Callable[[int], Any]

@@ -11,8 +11,9 @@ from config.settings import HttpSettings
 from ingest import cors
 from ingest.answer import Answer
 from ingest.connection import SERVER, Connection, Server
-from ingest.intake import Intake
+from ingest.intake import FromPage, Intake
 from ingest.lean import LeanConnection
+from ingest.request_line import mended
 
 SWEEP_INTERVAL_S: Final = 0.5
 """Between looks at deadlines: they are in whole seconds."""
@@ -46,8 +47,8 @@ class Entrance:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = min(http.connections_max, descriptors - DESCRIPTORS_RESERVED)
         self._connections: set[LeanConnection] = set()
-        self._beginnings: dict[tuple[int, str, str | None, bool], bytes] = {}
-        self._rendered: dict[tuple[Answer, str | None, bool], bytes] = {}
+        self._beginnings: dict[tuple[int, str, cors.Named, bool], bytes] = {}
+        self._rendered: dict[tuple[Answer, cors.Named, bool], bytes] = {}
         """Whole answers of this second: nearly all are the same few."""
         self._date = b""
         self._look()
@@ -110,7 +111,7 @@ class Entrance:
         transport.set_protocol(successor)
         successor.connection_made(transport)
         transport.resume_reading()
-        successor.data_received(data)
+        successor.data_received(mended(data))
 
     def closed(self, connection: LeanConnection) -> None:
         self._connections.discard(connection)
@@ -119,8 +120,9 @@ class Entrance:
         """Count an answer; `begun_s` is when its head was here."""
         self.intake.tally.answered(path, answer.status, self.intake.clock.monotonic_s() - begun_s)
 
-    def rendered(self, answer: Answer, origin: str | None, *, closing: bool) -> bytes:
-        """The answer's bytes (RFC 9112)."""
+    def rendered(self, answer: Answer, asked: FromPage, *, closing: bool) -> bytes:
+        """The bytes of the answer to a request (RFC 9112)."""
+        origin = self.intake.named(asked, answer) if self.intake.keyed else asked.origin
         known = self._rendered.get((answer, origin, closing))
         if known is not None:
             return known
@@ -141,7 +143,7 @@ class Entrance:
             self._rendered[answer, origin, closing] = made
         return made
 
-    def _remember(self, key: tuple[int, str, str | None, bool]) -> bytes:
+    def _remember(self, key: tuple[int, str, cors.Named, bool]) -> bytes:
         status, media, origin, closing = key
         headers = cors.headers(origin) | {"Server": SERVER}
         if status != HTTPStatus.NO_CONTENT:

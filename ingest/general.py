@@ -13,23 +13,24 @@ from aiohttp.http_exceptions import PayloadEncodingError
 from multidict import CIMultiDict
 
 from config.settings import HttpSettings
-from ingest import cors, pixel
+from ingest import browser_module, cmcd_report, cors, pixel
 from ingest.admission import BODY_TOO_LARGE
 from ingest.answer import Answer, refusal
+from ingest.asked import Asked
 from ingest.connection import SERVER, Server, server
-from ingest.intake import EVENTS_PATH, Head, Intake, Refusal
-from ingest.pixel import PixelHead
+from ingest.intake import EVENTS_PATH, AnyHead, Intake
 from ingest.plain import EVENTS_PREFLIGHT
+from ingest.refusal import Refusal
 
 ORIGINS_REMEMBERED_MAX: Final = 1_024
 _BROKEN: Final = (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError)
 """What aiohttp raises for a body that will not come to its end."""
 
 
-class Origins(dict[str | None, CIMultiDict[str]]):
+class Origins(dict[cors.Named, CIMultiDict[str]]):
     """Headers that every answer to an origin carries, made once an origin; bounded."""
 
-    def __missing__(self, origin: str | None) -> CIMultiDict[str]:
+    def __missing__(self, origin: cors.Named) -> CIMultiDict[str]:
         if len(self) >= ORIGINS_REMEMBERED_MAX:
             self.clear()
         made = self[origin] = CIMultiDict(cors.headers(origin) | {"Server": SERVER})
@@ -51,33 +52,37 @@ class General:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         intake = self._intake
         started_s = intake.clock.monotonic_s()
-        path = known_path(request)
-        origin = request.headers.get("Origin")
+        asked = Asked.of(request, self._http.country_header)
+        path = asked.path
         try:
             if path == EVENTS_PATH and request.method == "OPTIONS":
-                answer = EVENTS_PREFLIGHT
+                answer = intake.preflight(asked, EVENTS_PREFLIGHT)
             elif path == EVENTS_PATH and request.method == "POST":
-                answer = await self._take(request)
+                answer = await self._take(request, asked.last)
             elif path == pixel.PATH:
-                answer = await self._pixel(request)
+                answer = await self._pixel(request, asked.last)
+            elif path == cmcd_report.PATH:
+                answer = await self._report(request, asked.last)
+            elif path == browser_module.PATH and request.method in ("GET", "HEAD"):
+                answer = _module(request)
             else:
                 answer = _elsewhere(path)
         except Refusal as refused:
             answer = intake.refusal(refused)
         intake.tally.answered(path or "other", answer.status, intake.clock.monotonic_s() - started_s)
-        headers = CIMultiDict(self._cors[origin])
+        headers = CIMultiDict(self._cors[intake.named(asked, answer)])
         if answer.headers:
             headers.update(answer.headers)
-        if answer.status == 204:
-            response = web.Response(status=204, headers=headers)
+        if answer.status in (204, 304):
+            response = web.Response(status=answer.status, headers=headers)
         else:
             headers["Content-Type"] = answer.media
             response = web.Response(status=answer.status, body=answer.body, headers=headers)
-        if intake.closes(answer):
+        if path == browser_module.PATH or answer is cmcd_report.UNREAD or intake.closes(answer):
             response.force_close()
         return response
 
-    async def _pixel(self, request: web.BaseRequest) -> Answer:
+    async def _pixel(self, request: web.BaseRequest, head: AnyHead) -> Answer:
         method = request.method
         if method == "OPTIONS":
             return pixel.PREFLIGHT
@@ -86,24 +91,22 @@ class General:
         if "Expect" in request.headers:
             await _continue(request)
         await self._read_away(request)
-        url = request.rel_url
-        path = url.raw_path if url.raw_path.startswith(pixel.PATH) else url.path
-        head = PixelHead.of(path.removeprefix(pixel.PATH), url.raw_query_string, request.headers.get("User-Agent", ""))
         told, on_disk = _told_later()
         return self._intake.take(head, b"", 0, told) or await on_disk
 
-    async def _take(self, request: web.BaseRequest) -> Answer:
-        headers = request.headers
-        head = Head.of(
-            headers.get("Content-Type", ""),
-            headers.get("Content-Encoding"),
-            request.rel_url.raw_query_string,
-            headers.get(self._http.country_header) if self._http.country_header else None,
-            headers.get("User-Agent", ""),
-            minimal="return=minimal" in headers.get("Prefer", ""),
-        )
+    async def _report(self, request: web.BaseRequest, head: AnyHead) -> Answer:
+        if request.method == "OPTIONS":
+            return cmcd_report.PREFLIGHT
+        if request.method not in ("GET", "POST"):
+            raise _not_allowed("CMCD is posted, or fetched.", cors.CMCD_METHODS)
+        try:
+            return await self._take(request, head)
+        except Refusal as refused:
+            raise cmcd_report.told_softly(refused) from None
+
+    async def _take(self, request: web.BaseRequest, head: AnyHead) -> Answer:
         self._intake.admit(head, _length_bytes(request))
-        if "Expect" in headers:
+        if "Expect" in request.headers:
             await _continue(request)
         raw, arrived_bytes = await self._read(request)
         told, on_disk = _told_later()
@@ -167,12 +170,11 @@ def _broken_off(error: Exception) -> Refusal:
     return Refusal(refusal(400, "invalid_http", f"The body broke off: {error}"), "invalid_http")
 
 
-def known_path(request: web.BaseRequest) -> str:
-    """What it asks for: EVENTS_PATH, pixel.PATH for all that is below it, or nothing of ours."""
-    path = request.path
-    if path == EVENTS_PATH:
-        return EVENTS_PATH
-    return pixel.PATH if path.startswith(pixel.PATH) else ""
+def _module(request: web.BaseRequest) -> Answer:
+    headers = request.headers
+    return browser_module.answer(
+        request.path, headers.get("Accept-Encoding", ""), ",".join(headers.getall("If-None-Match", []))
+    )
 
 
 def _told_later() -> tuple[Callable[[Answer], None], asyncio.Future[Answer]]:
@@ -190,6 +192,8 @@ def _elsewhere(path: str) -> Answer:
     """Another path, or another method. Raises Refusal, always."""
     if not path:
         raise Refusal(refusal(404, "not_found", f"Events go to {EVENTS_PATH}."), "not_found")
+    if path == browser_module.PATH:
+        raise _not_allowed("The module is fetched.", browser_module.METHODS)
     raise _not_allowed("Events are posted.", cors.METHODS)
 
 

@@ -7,7 +7,7 @@ received_at nor sent_at. It is a UUIDv5 (RFC 9562 §5.5): SHA-1 over NAMESPACE a
     | event_type_length u8 | event_type, ASCII | content_id 16 | occurred_at i64 (microseconds since 1970, UTC, raw)
     | position i32 (whole seconds, rounded down; -1: absent)
 
-`owner` is the owner of the API key: it stays when the key is rotated, and is empty until keys exist. Pure.
+`owner` is that of the write key: it stays when the key is rotated, and is empty where none is required. Pure.
 """
 
 import struct

@@ -6,81 +6,48 @@
 import random
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Final, Literal, NamedTuple
-from urllib.parse import parse_qsl
+from typing import Final, Literal, Protocol
 
+from config.heartbeat import class_of
 from config.settings import Settings
+from ingest import cors
 from ingest.admission import BODY_TOO_LARGE, OVERLOADED, REASONS, SPOOL_UNAVAILABLE, Admission
 from ingest.answer import Answer, refusal, try_again, verdicts
 from ingest.batch import Batch
 from ingest.clock import Clock
+from ingest.cmcd_report import CmcdHead, CmcdReports
 from ingest.codes import CODES, UNSUPPORTED_ENCODING
-from ingest.crawler import is_crawler, patterns
-from ingest.decode import Limits, Undecodable, decode, door_of, trusted_country
+from ingest.core import DoorLimits
+from ingest.crawler import patterns
+from ingest.decode import Limits, Undecodable, decode, door_of
 from ingest.decode.body import GZIP_MAGIC, Inflater
+from ingest.gate import Gate
+from ingest.head import MEDIA_TYPES, Head
+from ingest.keyring import Key, Refused
 from ingest.pixel import PixelHead, Pixels
+from ingest.refusal import Refusal
 from ingest.session import TOO_MANY_STREAMS, is_of_only, names_only
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.tally import Tally
 
 EVENTS_PATH: Final = "/v1/events"
-MEDIA_TYPES: Final = {
-    "application/json": "json",
-    "application/x-ndjson": "ndjson",
-    "application/ndjson": "ndjson",
-    "application/jsonl": "ndjson",
-    "text/plain": "text",
-    "": "text",
-}
-"""Content types of events; a beacon's text/plain (and none at all) may be either form of JSON."""
 CLOSING: Final = frozenset({408, 413})
 """Statuses after which a connection is not used again: the rest of the body may still be on its way."""
+OWNERS_REMEMBERED_MAX: Final = 4_096
 _CODE_INDEX: Final = {code.name: code.index for code in CODES}
 
 
-class Head(NamedTuple):
-    """What of a request's head matters, but for its length: the same for every request of most connections."""
-
-    media: str | None
-    """json, ndjson or text; None for what is not taken."""
-    content_encoding: str | None
-    dry_run: bool
-    country: str | None
-    """Of the trusted CDN's header, where it is one."""
-    minimal: bool
-    """Prefer: return=minimal."""
-    crawler: bool
-    """By its User-Agent: no viewer."""
-
-    @classmethod
-    def of(
-        cls,
-        content_type: str,
-        content_encoding: str | None,
-        query: str,
-        country: str | None,
-        user_agent: str,
-        *,
-        minimal: bool,
-    ) -> "Head":
-        """From texts as sent; `content_type` and `user_agent` empty when absent, `query` what is behind the question
-        mark.
-        """
-        media = MEDIA_TYPES.get(content_type) or MEDIA_TYPES.get(content_type.partition(";")[0].strip().lower())
-        dry_run = bool(query) and _is_dry_run(query)
-        return cls(media, content_encoding, dry_run, trusted_country(country), minimal, is_crawler(user_agent))
+AnyHead = Head | PixelHead | CmcdHead
+"""Of a request with events, of a pixel, and of a report of CMCD."""
 
 
-AnyHead = Head | PixelHead
-"""Of a request with a body, and of one that is its head alone."""
+class FromPage(Protocol):
+    """A request that may come from a page."""
 
-
-class Refusal(Exception):
-    """The request ends here, with this answer."""
-
-    def __init__(self, answer: Answer, code: str) -> None:
-        self.answer = answer
-        self.code = code
+    @property
+    def last(self) -> AnyHead: ...
+    @property
+    def origin(self) -> str | None: ...
 
 
 class Intake:
@@ -100,7 +67,12 @@ class Intake:
         patterns()  # now, and not for the first request
         self.admission = Admission(http.body_max_bytes, http.inflight_max_bytes)
         self.tally = Tally()
+        self.keyed = settings.keys.required is True
+        """Requests need a write key."""
+        self.gate = Gate(self.tally, clock, chance, required=self.keyed)
+        self._owners: dict[tuple[str, int | None], tuple[bytes, int, DoorLimits | None]] = {}
         self.pixels = Pixels(self, settings, appender)
+        self.reports = CmcdReports(self, settings, appender)
         self.refused_sessions: frozenset[bytes] = frozenset()
         """Sessions over the limit of their user's plan (16 bytes each): a request of these alone is refused."""
 
@@ -108,8 +80,12 @@ class Intake:
         """Before the body is read; `length_bytes` as announced, None when it comes in chunks. Raises Refusal. Pixels
         have no body: `take` admits them.
         """
-        if isinstance(head, PixelHead):
+        if not isinstance(head, Head):
+            if isinstance(head, CmcdHead):
+                self.reports.admit(length_bytes)
             return
+        if self.keyed:
+            self._enter(head)
         if head.media is None:
             raise _unsupported_media()
         if (reason := self.admission.admit(length_bytes)) is not None:
@@ -132,14 +108,21 @@ class Intake:
 
         `arrived_bytes`: how much of it `arrive` has booked. Never raises for what a client sent.
         """
-        if isinstance(head, PixelHead):
-            return self.pixels.take(head, told)
+        if not isinstance(head, Head):
+            if isinstance(head, PixelHead):
+                return self.pixels.take(head, told)
+            return self.reports.take(head, raw, arrived_bytes, told)
         admission, appender, media = self.admission, self._appender, head.media
         assert media is not None, "it was admitted"
         if arrived_bytes:
             admission.completed(arrived_bytes)
         booked_bytes = arrived_bytes
+        key: Key | None = None
+        owner, heartbeat, door = b"", 0, self._door
         try:
+            if self.keyed:
+                key = self._enter(head)
+                owner, heartbeat, door = self._owned(key)
             if not admission.book(len(raw) - arrived_bytes):
                 raise self.refused(OVERLOADED)
             booked_bytes = len(raw)
@@ -160,18 +143,23 @@ class Intake:
                 self.tally.crawlers += 1
             suspected = bool(self.refused_sessions) and names_only(body, self.refused_sessions) and not dry_run
             # crawlers and who is over a limit are few, and the twin's
-            door = None if dry_run or tests or suspected else self._door
+            if dry_run or tests or suspected:
+                door = None
             if door is not None:
                 counts = appender.take_in(door, body, media, received_at_us, country)
                 if counts is not None:
+                    if key is not None:
+                        self.gate.charge(key, counts[0])
                     batch, answer = _all_well(counts, head.minimal)
                     appender.wait(partial(self._settled, told, answer, booked_bytes, batch))
                     return None
             by_twin = door is not None or tests or suspected
             batch = decode(
                 *(body, media, received_at_us, self._limits),
-                country=country, tests=tests, dry_run=dry_run, by_twin=by_twin,
+                owner=owner, country=country, tests=tests, dry_run=dry_run, by_twin=by_twin, heartbeat=heartbeat,
             )  # fmt: skip
+            if key is not None:
+                self.gate.charge(key, batch.received, batch.rejected)
             if suspected and is_of_only(batch, self.refused_sessions):
                 raise Refusal(TOO_MANY_STREAMS, "too_many_streams")
             answer = verdicts(batch, minimal=head.minimal, dry_run=dry_run)
@@ -185,6 +173,8 @@ class Intake:
                     appender.note(batch.received, batch.duplicates, rejected)
                 self.tally.batch(batch)
         except Undecodable as error:
+            if key is not None:
+                self.gate.charge(key, 0)
             answer = self.refusal(_undecodable(error))
         except SpoolUnavailable:
             answer = self.refusal(self.refused(SPOOL_UNAVAILABLE))
@@ -212,9 +202,37 @@ class Intake:
         else:
             told(self.refusal(self.refused(SPOOL_UNAVAILABLE)))
 
+    def _enter(self, head: Head) -> Key:
+        """Whose request it is. Raises Refusal."""
+        found = self.gate.enter(head.key, "events", head.origin)
+        if isinstance(found, Refused):
+            raise Refusal(self.gate.answer(found), found.code, found.key_id)
+        return found
+
+    def _owned(self, key: Key) -> tuple[bytes, int, DoorLimits | None]:
+        """What decoding is told of a key: owner, class of heartbeats, and both for the Rust core."""
+        known = self._owners.get((key.owner, key.heartbeat_s))
+        if known is None:
+            if len(self._owners) >= OWNERS_REMEMBERED_MAX:
+                self._owners.clear()
+            owner, heartbeat = key.owner.encode(), class_of(key.heartbeat_s)
+            known = owner, heartbeat, door_of(self._limits, owner, heartbeat)
+            self._owners[key.owner, key.heartbeat_s] = known
+        return known
+
+    def named(self, request: FromPage, answer: Answer) -> cors.Named:
+        """The origin that an answer names. Pixels and CMCD tell nobody anything: any page may ask."""
+        if not self.keyed or not isinstance(request.last, Head):
+            return request.origin
+        return self.gate.named(request.last.key, request.origin, answer.status)
+
+    def preflight(self, request: FromPage, usual: Answer) -> Answer:
+        """To a page that may send: the usual answer. Another is told nothing that would let it."""
+        return usual if self.named(request, usual) == request.origin else Answer(204, b"")
+
     def refusal(self, refused: Refusal) -> Answer:
         """Its answer, counted."""
-        self.tally.refused(refused.code)
+        self.tally.refused(refused.code, refused.key_id)
         return refused.answer
 
     def closes(self, answer: Answer) -> bool:
@@ -255,8 +273,3 @@ def _all_well(counts: tuple[int, int], minimal: bool) -> tuple[Batch, Answer]:
     received, duplicates = counts
     batch = Batch(received, received - duplicates, duplicates, 0, [], {}, [], 0)
     return batch, verdicts(batch, minimal=minimal)
-
-
-@lru_cache(1_024)
-def _is_dry_run(query: str) -> bool:
-    return dict(reversed(parse_qsl(query))).get("dry_run") in ("1", "true")

@@ -18,8 +18,9 @@ from ingest.admission import DRAINING, OVERLOADED
 from ingest.answer import Answer, our_fault
 from ingest.arriving import ArrivingBody
 from ingest.connection import LINGERING_S, has_arrived
-from ingest.intake import AnyHead, Refusal
+from ingest.intake import AnyHead
 from ingest.plain import NOT_WHOLE, PlainReader
+from ingest.refusal import Refusal
 
 if TYPE_CHECKING:
     from ingest.entrance import Entrance
@@ -110,7 +111,7 @@ class LeanConnection(asyncio.Protocol):
             length_bytes = reader.length_bytes
             end = body_at + (length_bytes or 0)
             if length_bytes is None:
-                answer: Answer | None = reader.preflight
+                answer: Answer | None = entrance.intake.preflight(reader, reader.preflight)
             else:
                 whole = end <= size_bytes
                 try:
@@ -202,7 +203,7 @@ class LeanConnection(asyncio.Protocol):
         if self._closed:
             return
         closing = not self._reader.keep_alive or entrance.intake.closes(answer)
-        rendered = entrance.rendered(answer, self._reader.origin, closing=closing)
+        rendered = entrance.rendered(answer, self._reader, closing=closing)
         self.transport.write(rendered if not self._reader.bodiless else rendered[: -len(answer.body) or None])
         if closing:
             self._close()
@@ -246,7 +247,7 @@ class LeanConnection(asyncio.Protocol):
         """With an answer. What the client still sends is read away for a while: a reset would outrun the answer."""
         self._drop_body()
         self._entrance.answered(self._reader.path, answer, self._begun_s or self._entrance.now_s)
-        self.transport.write(self._entrance.rendered(answer, self._reader.origin, closing=True))
+        self.transport.write(self._entrance.rendered(answer, self._reader, closing=True))
         self.transport.write_eof()
         self._closed = True
         self._wait(LINGERING_S)

@@ -22,12 +22,34 @@ class Answers(Histogram):
                 bucket.inc(count)
 
 
+class Labels:
+    """Which of many names a process uses as labels: as many as there may be, those that came first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def of(self, name: str) -> str:
+        """The name, or "other"."""
+        if name not in self._known and len(self._known) < self._most:
+            self._known.add(name)
+        return name if name in self._known else "other"
+
+
+KEY_LABELS = Labels(100)
+
 REQUESTS = Counter("ingest_requests", "Requests answered, by path and status.", ["path", "status"])
 EVENTS_RECEIVED = Counter("ingest_events_received", "Events in bodies that could be decoded.")
 EVENTS_ACCEPTED = Counter("ingest_events_accepted", "Events acknowledged: on disk before the answer.")
 EVENTS_DUPLICATE = Counter("ingest_events_duplicate", "Repeats of a key within one request.")
 EVENTS_REJECTED = Counter("ingest_events_rejected", "Events refused at the door, by reason.", ["code"])
 REQUESTS_REFUSED = Counter("ingest_requests_refused", "Requests refused whole, by reason.", ["code"])
+KEY_EVENTS = Counter(
+    "ingest_key_events", "Events that came with a write key, by its id (100 at most, then other).", ["key", "outcome"]
+)
+KEY_REQUESTS_REFUSED = Counter(
+    "ingest_key_requests_refused", "Requests refused for their write key's rate, origins, doors or end.", ["key"]
+)
 REQUESTS_CRAWLERS = Counter(
     "ingest_requests_crawlers", "Requests of crawlers by their User-Agent; their events are kept as tests."
 )

@@ -20,6 +20,8 @@ from ingest.click import TargetRefused, Targets, redirect
 from ingest.codes import BY_NAME
 from ingest.crawler import is_crawler
 from ingest.decode import vast
+from ingest.gate import bearer, shown
+from ingest.keyring import Refused
 from ingest.spool.appender import Appender, SpoolUnavailable
 
 if TYPE_CHECKING:
@@ -55,11 +57,16 @@ class PixelHead(NamedTuple):
     """As sent."""
     crawler: bool
     """By its User-Agent: no viewer."""
+    key: str = ""
+    """Write key of its header; the query may have one, too."""
+    origin: str | None = None
 
     @classmethod
-    def of(cls, path: str, query: str, user_agent: str) -> "PixelHead":
+    def of(
+        cls, path: str, query: str, user_agent: str, authorization: str = "", origin: str | None = None
+    ) -> "PixelHead":
         """From texts as sent, empty when absent."""
-        return cls(path, query, is_crawler(user_agent))
+        return cls(path, query, is_crawler(user_agent), bearer(authorization), origin)
 
 
 class _Waiting:
@@ -102,6 +109,8 @@ class Pixels:
             except TargetRefused as refused:
                 intake.tally.refused(refused.code)
                 return refused.answer
+        if intake.gate.closed and (away := self._turned_away(head, said)) is not None:
+            return self._unavailable(intake.gate.answer(away)) if away.status == 503 else answer
         pixel = vast.decode(head.path, said, received_at_us, tests=tests)
         batch = _counted(pixel.code, pixel.unknown)
         if pixel.row is None:
@@ -133,6 +142,16 @@ class Pixels:
         else:
             waiting.told(self._refused(SPOOL_UNAVAILABLE))
 
+    def _turned_away(self, head: PixelHead, said: dict[str, str]) -> Refused | None:
+        """Why nothing is kept of a pixel, by its key; counted. A page is never told, and who clicks is sent on."""
+        gate = self._intake.gate
+        found = gate.enter(head.key or shown(said.get("key", "")), "ads", head.origin)
+        if isinstance(found, Refused):
+            self._intake.tally.refused(found.code, found.key_id)
+            return found
+        gate.charge(found, 1)
+        return None
+
     def look(self, now_s: float) -> None:
         """Answer those whose deadline is past."""
         while self._waiting and (first := self._waiting[0]).deadline_s <= now_s:
@@ -143,7 +162,9 @@ class Pixels:
 
     def _refused(self, reason: str) -> Answer:
         """503 with the GIF, counted."""
-        answer = self._intake.refusal(self._intake.refused(reason))
+        return self._unavailable(self._intake.refusal(self._intake.refused(reason)))
+
+    def _unavailable(self, answer: Answer) -> Answer:
         return Answer(answer.status, GIF, (*HEADERS, *answer.headers), MEDIA)
 
 

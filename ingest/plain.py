@@ -1,6 +1,7 @@
 """Which requests are plain: the ones players really send. Pure.
 
     POST /v1/events[?query] HTTP/1.1      with Host and one Content-Length within the bound
+    POST /v1/cmcd[?query] HTTP/1.1        the same: a report of CMCD; or GET, without a body
     GET /v1/ad/…[?query] HTTP/1.1         with Host and no body: a pixel; HEAD, too
     OPTIONS … HTTP/1.1                    of either, with Host and no body: a browser's preflight
 
@@ -15,10 +16,13 @@ from typing import Any, Final
 import httptools
 
 from config.limits import KIB
-from ingest import cors, pixel
+from ingest import cmcd_report, cors, pixel
 from ingest.answer import Answer
-from ingest.intake import EVENTS_PATH, AnyHead, Head
+from ingest.cmcd_report import CmcdHead
+from ingest.head import Head
+from ingest.intake import EVENTS_PATH, AnyHead
 from ingest.pixel import PixelHead
+from ingest.request_line import may_be_mended, mended
 
 HEAD_END: Final = b"\r\n\r\n"
 HEAD_MAX_BYTES: Final = 16 * KIB
@@ -35,10 +39,15 @@ _PATH: Final = EVENTS_PATH.encode()
 _QUERY: Final = _PATH + b"?"
 _PIXELS: Final = pixel.PATH.encode()
 _GET_PIXEL: Final = b"GET " + _PIXELS
+_REPORTS: Final = cmcd_report.PATH.encode()
+_REPORT_HEADERS: Final = [name.lower().encode() for name in cmcd_report.HEADERS]
 _VISIBLE: Final = re.compile(rb'[!"$-~]*')
 """What a URL may be made of, without a fragment: llhttp says the same."""
+_PATHS: Final = (_PATH, _REPORTS)
+_BELOW: Final = (_QUERY, _PIXELS, _REPORTS + b"?")
 _BEGINNINGS: Final = (
     b"POST " + _PATH, _GET_PIXEL, b"HEAD " + _PIXELS, b"OPTIONS " + _PATH, b"OPTIONS " + _PIXELS,
+    b"POST " + _REPORTS, b"GET " + _REPORTS, b"OPTIONS " + _REPORTS,
 )  # fmt: skip
 _UNUSUAL: Final = frozenset({
     b"transfer-encoding", b"expect", b"upgrade",
@@ -58,28 +67,10 @@ class PlainReader:
     """Reads the requests of one connection, head by head."""
 
     __slots__ = (
-        "_before",
-        "_behind",
-        "_body_max_bytes",
-        "_country_header",
-        "_head_max_bytes",
-        "_head_whole",
-        "_headers",
-        "_message_whole",
-        "_parser",
-        "_pixel_behind",
-        "_probe",
-        "_probed_bytes",
-        "_repeated",
-        "_url",
-        "bodiless",
-        "keep_alive",
-        "last",
-        "length_bytes",
-        "origin",
-        "path",
-        "preflight",
-    )
+        "_before", "_behind", "_body_max_bytes", "_country_header", "_head_max_bytes", "_head_whole", "_headers",
+        "_message_whole", "_parser", "_pixel_behind", "_probe", "_probed_bytes", "_repeated", "_url", "bodiless",
+        "keep_alive", "last", "length_bytes", "origin", "path", "preflight",
+    )  # fmt: skip
 
     def __init__(self, body_max_bytes: int, header_max_bytes: int, country_header: bytes) -> None:
         """`country_header`: name in lower case, empty for none."""
@@ -96,7 +87,7 @@ class PlainReader:
         self.last: AnyHead = Head.of("", None, "", None, "", minimal=False)
         """The last plain head."""
         self.path = EVENTS_PATH
-        """What it asks for: this, or pixel.PATH."""
+        """What it asks for: this, cmcd_report.PATH or pixel.PATH."""
         self.preflight = EVENTS_PREFLIGHT
         """What it is told when it is one."""
         self.bodiless = False
@@ -134,7 +125,7 @@ class PlainReader:
                 self._probe = None
                 path, _, query = data[begin:end].decode().partition("?")
                 assert isinstance(self.last, PixelHead)
-                self.last = PixelHead(path, query, self.last.crawler)
+                self.last = PixelHead(path, query, *self.last[2:])
                 return at + head_bytes
         found = data.find(HEAD_END, at)
         if found < 0:
@@ -149,7 +140,9 @@ class PlainReader:
         """
         self._probe = None
         self._before = self._pixel_behind = b""
-        if len(data) > self._head_max_bytes or not data.isascii():
+        if len(data) > self._head_max_bytes:
+            return False
+        if not (data := mended(data)).isascii():
             return False
         if self._parser is None:  # not before there is something to parse: most connections are idle
             self._parser = httptools.HttpRequestParser(self)
@@ -165,7 +158,7 @@ class PlainReader:
         if (
             not self._head_whole
             or self._repeated
-            or (url != _PATH and (not url.startswith((_QUERY, _PIXELS)) or b"#" in url))
+            or (url not in _PATHS and (not url.startswith(_BELOW) or b"#" in url))
             or b"host" not in headers
             or len(headers) > HEADERS_MAX
             or not _UNUSUAL.isdisjoint(headers)
@@ -181,6 +174,8 @@ class PlainReader:
             if method not in _FETCHING or length not in _NO_BODY:
                 return False
             length_bytes = 0
+        elif method == b"GET" and url.startswith(_REPORTS) and length in _NO_BODY:
+            length_bytes = 0
         elif method == b"POST" and length is not None and length.isdigit() and len(length) <= LENGTH_DIGITS_MAX:
             length_bytes = int(length)
             if length_bytes > self._body_max_bytes:
@@ -193,24 +188,41 @@ class PlainReader:
         self.bodiless = method == b"HEAD"
         self.length_bytes = length_bytes
         origin, user_agent = headers.get(b"origin"), headers.get(b"user-agent", b"").decode()
+        authorization = headers.get(b"authorization", b"").decode()
         self.origin = None if origin is None else origin.rstrip(_BLANKS).decode()
         if is_pixel:
             self.path, self.preflight = pixel.PATH, pixel.PREFLIGHT
             path, _, query = url[len(_PIXELS) :].decode().partition("?")
-            self.last = PixelHead.of(path, query, user_agent)
+            self.last = PixelHead.of(path, query, user_agent, authorization, self.origin)
             if method == b"GET" and self.keep_alive and data.startswith(_GET_PIXEL):
                 self._pixel_behind = data[data.find(b" ", len(_GET_PIXEL)) :]
             return True
-        self.path, self.preflight = EVENTS_PATH, EVENTS_PREFLIGHT
-        encoding, country = headers.get(b"content-encoding"), headers.get(self._country_header)
-        self.last = Head.of(
-            headers.get(b"content-type", b"").decode(),
-            None if encoding is None else encoding.decode(),
-            url[len(_QUERY) :].decode(),
-            None if country is None else country.rstrip(_BLANKS).decode(),
-            user_agent,
-            minimal=b"return=minimal" in headers.get(b"prefer", b""),
-        )
+        encoding, country = _text(headers.get(b"content-encoding")), _text(headers.get(self._country_header))
+        if url.startswith(_REPORTS):
+            self.path, self.preflight = cmcd_report.PATH, cmcd_report.PREFLIGHT
+            self.last = CmcdHead.of(
+                url[len(_REPORTS) + 1 :].decode(),
+                [_text(headers.get(name)) for name in _REPORT_HEADERS],
+                encoding,
+                user_agent,
+                headers.get(b"sec-ch-ua-platform", b"").decode(),
+                headers.get(b"sec-ch-ua-mobile", b"").decode(),
+                country,
+                authorization,
+                self.origin,
+            )
+        else:
+            self.path, self.preflight = EVENTS_PATH, EVENTS_PREFLIGHT
+            self.last = Head.of(
+                headers.get(b"content-type", b"").decode(),
+                encoding,
+                url[len(_QUERY) :].decode(),
+                country,
+                user_agent,
+                minimal=b"return=minimal" in headers.get(b"prefer", b""),
+                authorization=authorization,
+                origin=self.origin,
+            )
         if length_bytes and self.keep_alive and len(data) + SAME_DIGITS_MAX <= self._head_max_bytes:
             self._remember(data, length)
         return True
@@ -231,12 +243,16 @@ class PlainReader:
 
     def may_become_plain(self, data: bytes) -> bool:
         """Whether a head of which only `data` is here may still be one; asked again as it grows."""
-        if len(data) > self._head_max_bytes or not any(data.startswith(begin[: len(data)]) for begin in _BEGINNINGS):
+        if len(data) > self._head_max_bytes:
             return False
         if self._probe is None:
             self._probe, self._probed_bytes = httptools.HttpRequestParser(None), 0
+        if not self._probed_bytes and may_be_mended(data):  # once its line is whole
+            return True
+        if not any(data.startswith(begin[: len(data)]) for begin in _BEGINNINGS):
+            return False
         try:
-            self._probe.feed_data(data[self._probed_bytes :])
+            self._probe.feed_data(data[self._probed_bytes :] if self._probed_bytes else mended(data))
         except _UNREADABLE:
             return False
         self._probed_bytes = len(data)
@@ -262,3 +278,8 @@ class PlainReader:
 
     def on_message_complete(self) -> None:
         self._message_whole = True
+
+
+def _text(value: bytes | None) -> str | None:
+    """Of a header, without the blanks behind it."""
+    return None if value is None else value.rstrip(_BLANKS).decode()

@@ -16,6 +16,7 @@ class Tally:
         self._received = self._accepted = self._duplicates = self._unknown = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
+        self._keys: Counter[tuple[str, str]] = Counter()
         self._answers: list[tuple[str, int]] = []
         self._seconds: list[float] = []
 
@@ -28,8 +29,18 @@ class Tally:
         if batch.rejected:
             self._rejected.update(batch.rejected_by_code)
 
-    def refused(self, code: str) -> None:
+    def refused(self, code: str, key_id: str = "") -> None:
+        """A request, for its write key where `key_id` names one."""
         self._refused[code] += 1
+        if key_id:
+            self._keys[key_id, "refused"] += 1
+
+    def key_events(self, key_id: str, accepted: int, rejected: int) -> None:
+        """Of one request."""
+        if accepted:
+            self._keys[key_id, "accepted"] += accepted
+        if rejected:
+            self._keys[key_id, "rejected"] += rejected
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         self._answers.append((path, status))
@@ -48,6 +59,12 @@ class Tally:
             metrics.EVENTS_REJECTED.labels(code).inc(count)
         for code, count in self._refused.items():
             metrics.REQUESTS_REFUSED.labels(code).inc(count)
+        for (key_id, outcome), count in self._keys.items():
+            label = metrics.KEY_LABELS.of(key_id)
+            if outcome == "refused":
+                metrics.KEY_REQUESTS_REFUSED.labels(label).inc(count)
+            else:
+                metrics.KEY_EVENTS.labels(label, outcome).inc(count)
         for (path, status), count in Counter(self._answers).items():
             metrics.REQUESTS.labels(path, str(status)).inc(count)
         metrics.ANSWER_SECONDS.observe_many(self._seconds)

@@ -5,6 +5,7 @@ GET /v1/live?top=N          of all, and the contents that most watch
 GET /v1/live/stream?top=N   the same every second, as server-sent events (stream.py)
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import orjson
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from ingest.answer import Answer
 from live.answers import NO_TOP, NO_UUID, answered, later, top_of, uuid_in
-from live.source import Source, Unavailable, time_text
+from live.source import Source, Unavailable, nameless, row_of, time_text
 from live.stream import Stream
 
 FULL: Final = Unavailable("too_many_subscribers", "No more streams are served; /v1/live says the same.")
@@ -21,8 +22,9 @@ FULL: Final = Unavailable("too_many_subscribers", "No more streams are served; /
 class LiveApi:
     """The routes, and what is behind them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, named: Callable[[Sequence[str]], Awaitable[dict[str, str]]] = nameless) -> None:
         self._source = source
+        self._named = named
         self._stream = Stream(source)
 
     def routes(self) -> list[web.RouteDef]:
@@ -48,7 +50,9 @@ class LiveApi:
             found = await self._source.viewers(content_id)
         except Unavailable as unavailable:
             return answered(later(unavailable))
-        told = {"content_id": str(content_id), "viewers": found.viewers, "as_of": time_text(found.as_of_us)}
+        content = str(content_id)
+        name = (await self._named([content])).get(content)
+        told = row_of(content, found.viewers, name) | {"as_of": time_text(found.as_of_us)}
         return answered(Answer(200, orjson.dumps(told)))
 
     async def _top(self, request: web.Request) -> web.StreamResponse:

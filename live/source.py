@@ -20,12 +20,15 @@ from live.shared import Shared
 from storage.reader_status import ReaderStatus
 from storage.redis.connection import connect
 from storage.sink import StoreError
+from storage.stage.identity import NO_CONTENT
 
 DEADLINE_S: Final = 1.0
 """For a read, waiting for its turn included; a script of the counters takes 20 ms."""
 READS_MAX: Final = 8
 """At once, each on a connection of its own."""
 TOP_MAX: Final = 100
+UNTOLD: Final = str(UUID(bytes=NO_CONTENT))
+"""Who watches what CMCD does not name: viewers, of no content."""
 SHARED_S: Final = 0.25
 """A sample answers everybody who asks within this time …"""
 SHARED_FACTOR: Final = 10
@@ -55,16 +58,29 @@ class Sample:
         """`counts`: content (uuid text) → viewers, all of them above 0."""
         self.as_of_us = as_of_us
         self.viewers = sum(counts.values())
-        self.best = heapq.nsmallest(TOP_MAX, counts.items(), key=lambda one: (-one[1], one[0]))
+        contents = [one for one in counts.items() if one[0] != UNTOLD]
+        self.best = heapq.nsmallest(TOP_MAX, contents, key=lambda one: (-one[1], one[0]))
+        self.names: dict[str, str] = {}
+        """Of the best ones, as far as they are known."""
         self._bodies: dict[int, bytes] = {}
 
     def body(self, top: int) -> bytes:
         """JSON with the `top` contents (1 to TOP_MAX) that most watch; made once for all who ask."""
         if top not in self._bodies:
-            best = [{"content_id": content, "viewers": many} for content, many in self.best[:top]]
+            best = [row_of(content, many, self.names.get(content)) for content, many in self.best[:top]]
             told = {"as_of": time_text(self.as_of_us), "viewers": self.viewers, "contents": best}
             self._bodies[top] = orjson.dumps(told)
         return self._bodies[top]
+
+
+def row_of(content: str, viewers: int, name: str | None) -> dict[str, Any]:
+    """What is told of a content; no name where none is known."""
+    return {"content_id": content} | ({"name": name} if name else {}) | {"viewers": viewers}
+
+
+async def nameless(_: Sequence[str]) -> dict[str, str]:
+    """For who needs no names."""
+    return {}
 
 
 class Viewers(NamedTuple):
@@ -95,9 +111,11 @@ def doubt(status: ReaderStatus | None, now_us: int, behind_max_s: float) -> Unav
     return None
 
 
-def behind_max_s(settings: RedisSettings) -> float:
-    """How far behind the counts may be: a heartbeat that comes in time still finds its session's lease."""
-    return (settings.lease_factor - 1) * settings.heartbeat_s
+def behind_max_s(settings: RedisSettings, shortest_s: int | None = None) -> float:
+    """How far behind the counts may be: a heartbeat that comes in time still finds its session's lease. `shortest_s`:
+    of the intervals that write keys name.
+    """
+    return (settings.lease_factor - 1) * min(settings.heartbeat_s, shortest_s or settings.heartbeat_s)
 
 
 def time_text(us: int) -> str:
@@ -114,12 +132,18 @@ class Source:
         status: Callable[[], ReaderStatus | None],
         settings: Callable[[], RedisSettings],
         clock: Clock,
+        shortest_heartbeat_s: Callable[[], int | None] = lambda: None,
+        named: Callable[[Sequence[str]], Awaitable[dict[str, str]]] = nameless,
     ) -> None:
-        """`url`: that of Redis now, empty while it has none. `status`: of the reader that counts."""
+        """`url`: that of Redis now, empty while it has none. `status`: of the reader that counts.
+        `shortest_heartbeat_s`: of write keys in force. `named`: content → what it is called, never late.
+        """
         self._url = url
         self._status = status
         self._settings = settings
+        self._shortest_heartbeat_s = shortest_heartbeat_s
         self._clock = clock
+        self._named = named
         self._client: Any | None = None
         self._client_url = ""
         self._turns = asyncio.Semaphore(READS_MAX)
@@ -141,7 +165,7 @@ class Source:
         """What these profiles watch now. Raises Unavailable."""
 
         async def ask(client: Any, now_us: int) -> tuple[Watching, bytes]:
-            found = await streams.of(client, profiles, now_us, self._settings().lease_us)
+            found = await streams.of(client, profiles, now_us, self._settings().leases_us)
             return Watching(now_us, found.streams), found.registration
 
         return await self.read(ask)
@@ -169,6 +193,7 @@ class Source:
         begun_s = self._clock.monotonic_s()
         sample = await self.read(ask)
         took_s = self._clock.monotonic_s() - begun_s
+        sample.names = await self._named([content for content, _ in sample.best])
         return sample, begun_s + max(SHARED_S, SHARED_FACTOR * took_s)
 
     async def read(self, ask: Callable[[Any, int], Awaitable[tuple[T, bytes]]]) -> T:
@@ -196,9 +221,12 @@ class Source:
     def _doubted(self) -> tuple[ReaderStatus | None, int]:
         """The status by which nothing is wrong, and now. Raises Unavailable."""
         status, now_us = self._status(), self._clock.now_us()
-        if (why := doubt(status, now_us, behind_max_s(self._settings()))) is not None:
+        if (why := doubt(status, now_us, self._behind_max_s())) is not None:
             raise why
         return status, now_us
+
+    def _behind_max_s(self) -> float:
+        return behind_max_s(self._settings(), self._shortest_heartbeat_s())
 
     def _check(self, registration: bytes, status: ReaderStatus | None, now_us: int) -> None:
         """Counts begun anew may be far behind, which the reader's status says with its next words only."""

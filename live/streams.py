@@ -11,6 +11,7 @@ from redis.exceptions import NoScriptError
 from live.viewers import NotCounted
 from storage.redis import key
 from storage.redis.connection import translated
+from storage.redis.entry import LEASES
 from storage.redis.script import part
 
 FIND: Final = b"#!lua flags=no-writes\n" + part("session") + Path(__file__).with_name("streams.lua").read_bytes()
@@ -27,6 +28,8 @@ class Stream(NamedTuple):
     content_id: UUID
     until_us: int
     """The end of its lease."""
+    lease_us: int = 0
+    """How long that is, from its last sign on."""
 
 
 class Streams(NamedTuple):
@@ -38,12 +41,14 @@ class Streams(NamedTuple):
     """As viewers.Now has it."""
 
 
-async def of(client: Any, profiles: Sequence[UUID], now_us: int, lease_us: int) -> Streams:
-    """What the profiles watch at `now_us`, in one round trip; of each its 64 latest sessions at most.
+async def of(client: Any, profiles: Sequence[UUID], now_us: int, leases_us: Sequence[int]) -> Streams:
+    """What the profiles watch at `now_us`, in one round trip; of each its 64 latest sessions at most. `leases_us`: by
+    class, as RedisSettings has them.
 
     Raises NotCounted, SinkUnavailable, SinkRefused.
     """
-    arguments = (1, key.REGISTRATION, now_us, lease_us, *(profile.bytes for profile in profiles))
+    leases = LEASES.pack(*leases_us)
+    arguments = (1, key.REGISTRATION, now_us, leases, *(profile.bytes for profile in profiles))
     with translated():
         try:
             registration, *found = await client.execute_command("EVALSHA_RO", FIND_SHA1, *arguments)
@@ -52,8 +57,8 @@ async def of(client: Any, profiles: Sequence[UUID], now_us: int, lease_us: int) 
     if registration is None:
         raise NotCounted
     streams = [
-        Stream(int(since), UUID(bytes=session), UUID(bytes=profile), UUID(bytes=content), int(until))
-        for session, profile, content, since, until in found
+        Stream(int(since), UUID(bytes=session), UUID(bytes=profile), UUID(bytes=content), int(until), int(lease))
+        for session, profile, content, since, until, lease in found
     ]
     return Streams(sorted(streams), registration)
 

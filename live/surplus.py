@@ -1,8 +1,8 @@
 """Sessions beyond what their user's plan allows: which ones, and since when. Pure.
 
-Who began last is over. A session is refused once it was over for longer than `patience_us`, so that one which its
-player left without a word, and whose lease still runs, is not held against the next. It is refused until there is room:
-refused sessions fall silent, so their leases say nothing about them.
+Who began last is over. A session is refused once it was over for longer than a lease and a heartbeat of those that the
+user has, so that one which its player left without a word, and whose lease still runs, is not held against the next. It
+is refused until there is room: refused sessions fall silent, so their leases say nothing about them.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,9 @@ REFUSED_MAX: Final = 10_000
 class Surplus:
     """What is known of those who were looked at."""
 
-    def __init__(self, patience_us: int) -> None:
-        self._patience_us = patience_us
+    def __init__(self, patience: float) -> None:
+        """`patience`: of a lease, how long a session is over before it is refused."""
+        self._patience = patience
         self._over: dict[UUID, dict[UUID, int]] = {}
         """User → session → since when it is over."""
         self._refused: dict[UUID, dict[UUID, Stream]] = {}
@@ -46,9 +47,10 @@ class Surplus:
         for stream in sorted(refused.values())[: max(0, allowed - len(taken))]:
             del refused[stream.session_id]
         before, over = self._over.pop(user, {}), {}
+        patience_us = self._patience * max((stream.lease_us for stream in taken), default=0)
         for stream in taken[allowed:]:
             since_us = before.get(stream.session_id, now_us)
-            if now_us - since_us >= self._patience_us and self._count + len(refused) < REFUSED_MAX:
+            if now_us - since_us >= patience_us and self._count + len(refused) < REFUSED_MAX:
                 refused[stream.session_id] = stream
             else:
                 over[stream.session_id] = since_us

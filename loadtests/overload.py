@@ -46,7 +46,7 @@ QUICK_SECONDS: Final = 4.0
 PAUSE_S: Final = 0.01
 SETTLED_S: Final = 60.0
 MEMORY_MARK_BYTES: Final = 350 * 2**20
-OURS: Final = frozenset({"supervisor", "collector", "postgres_drain", "readers"})
+OURS: Final = frozenset({"supervisor", "collector", "stage", "postgres_drain", "readers"})
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -102,6 +103,14 @@ def machine_busy_s() -> float:
     fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     user, nice, system, _idle, _waiting, interrupts, soft_interrupts = fields[:7]
     return (user + nice + system + interrupts + soft_interrupts) / TICKS_PER_S
+
+
+def give_way(niceness: int) -> None:
+    """Ask for less of a core where cores are short: as a process and, of one that leads a session, as that."""
+    os.nice(niceness)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # where the kernel shares cores between processes alone
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def pss_bytes(pids: Iterable[int]) -> int:

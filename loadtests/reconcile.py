@@ -126,6 +126,25 @@ async def stored_rows(postgres: asyncpg.Connection, contents: Sequence[UUID] | N
     return list(await postgres.fetch(ROWS_SQL + " WHERE content_id = ANY($1::uuid[])", contents))
 
 
+async def rows_in_postgres(url: str, contents: Sequence[UUID] | None) -> list[Mapping[str, Any]]:
+    """As `stored_rows`."""
+    postgres = await asyncpg.connect(url)
+    try:
+        return await stored_rows(postgres, contents)
+    finally:
+        await postgres.close()
+
+
+async def rows_in_cql(url: str, contents: Sequence[UUID] | None, report: Report) -> list[Mapping[str, Any]]:
+    """Rows of the table of record; what other tables have wrong is in the report as odd."""
+    from loadtests.cql_tables import rows_and_faults  # noqa: PLC0415  its driver is there only where a CQL store is wanted
+
+    only = None if contents is None else frozenset(contents)
+    rows, faults = await asyncio.to_thread(rows_and_faults, url, only)
+    report.odd += [f"{table}: event {event} {how}" for table, event, how in faults]
+    return list(rows)
+
+
 async def counted_views(store: redis.Redis, contents: Iterable[UUID] | None) -> dict[tuple[UUID, int], int]:
     """Views by (content, hour since 1970), of all contents or of `contents`; zero is as good as absent."""
     wanted = None if contents is None else set(contents)
@@ -139,16 +158,15 @@ async def counted_views(store: redis.Redis, contents: Iterable[UUID] | None) -> 
     return counted
 
 
-async def reconcile(ledger: Ledger, postgres_url: str, redis_url: str, *, own_contents_only: bool) -> Report:
-    """One look at both stores. `own_contents_only` leaves out what other crowds put into the same stores."""
+async def reconcile(
+    ledger: Ledger, postgres_url: str, redis_url: str, *, own_contents_only: bool, cql_url: str = ""
+) -> Report:
+    """One look at both stores. `own_contents_only` leaves out what other crowds put into the same stores. With a
+    `cql_url` the rows are there."""
     contents = sorted({UUID(entry.event["content_id"]) for entry in ledger.entries.values()})
     only = contents if own_contents_only else None
     report = Report(odd=[*ledger.odd, *own_faults(ledger)])
-    postgres = await asyncpg.connect(postgres_url)
-    try:
-        rows = await stored_rows(postgres, only)
-    finally:
-        await postgres.close()
+    rows = await rows_in_cql(cql_url, only, report) if cql_url else await rows_in_postgres(postgres_url, only)
     store = redis.Redis.from_url(redis_url)
     try:
         counted = await counted_views(store, only)
@@ -165,7 +183,8 @@ async def reconcile_when_drained(
     """Look again until all is equal, or `wait_s` has passed; then the last look is the report."""
     deadline = time.monotonic() + wait_s
     while True:
-        report = await reconcile(ledger, endpoints["postgres"], endpoints["redis"], own_contents_only=own_contents_only)
+        stores = endpoints["postgres"], endpoints["redis"]
+        report = await reconcile(ledger, *stores, own_contents_only=own_contents_only, cql_url=endpoints.get("cql", ""))
         if report.equal or time.monotonic() >= deadline:
             return report
         await asyncio.sleep(poll_s)

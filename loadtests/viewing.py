@@ -85,16 +85,19 @@ class Player:
     rung: int = 2
     steps: list[Step] = field(default_factory=list)
 
-    def say(self, event_type: str, **more: object) -> None:
-        """Make the event of this moment and put it among the steps, once, twice or (a lost beacon) not at all."""
+    def say(self, event_type: str, ago_s: float = 0.0, **more: object) -> None:
+        """Make the event of this moment, or of `ago_s` before it, and put it among the steps, once, twice or (a lost
+        beacon) not at all.
+        """
         rng = self.rng
         quality, bitrate_kbps = LADDER[self.rung]
         true_ms = self.start_ms + int(self.wall_s * 1000 / self.pace)
+        ago_ms = int(ago_s * 1000 / self.pace)
         event: WireEvent = {
             "event_type": event_type,
             **self.fixed,
             "sequence": self.sequence,
-            "occurred_at": wire_time(true_ms - self.late_ms + self.skew_ms, self.time_form),
+            "occurred_at": wire_time(true_ms - ago_ms - self.late_ms + self.skew_ms, self.time_form),
             "position": int(self.position_s) if self.whole_seconds else round(self.position_s, 3),
             "quality": quality,
             "bitrate": bitrate_kbps,
@@ -129,7 +132,7 @@ class Player:
         """Wait for the network, `most_s` seconds of film at most."""
         stall_s = min(most_s, self.rng.expovariate(1 / 2.5))
         self.wall_s += stall_s
-        self.say("buffering", buffer_duration=int(stall_s * 1000))
+        self.say("buffering", ago_s=stall_s, buffer_duration=int(stall_s * 1000))
 
     def change_quality(self) -> None:
         """One rung up or down."""

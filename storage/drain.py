@@ -25,7 +25,7 @@ from ingest.spool.disk import Disk
 from storage import metrics, reader_status
 from storage.backoff import delay_s
 from storage.feed import Feed, SpoolRefused
-from storage.pace import Pace
+from storage.pace import ANSWER_S, Pace
 from storage.reader_status import DrainState, ReaderStatus
 from storage.sink import EventSink, SinkFenced, SinkLost, SinkRefused, SinkUnavailable, Slice, StoreError
 
@@ -51,25 +51,26 @@ async def run(
     *,
     batch_max_bytes: int,
     batch_interval_ms: int,
+    ad_batch_interval_ms: int = 0,
     clock: Clock,
     disk: Disk,
     stop: asyncio.Event,
     finishing: Callable[[], bool] = lambda: False,
     derivable: bool = False,
     share_max: float = 1.0,
+    answer_s: float = ANSWER_S,
     chance: Callable[[], float] = random.random,
 ) -> None:
     """Deliver until `stop` is set; the write under way is finished first, and as long as `finishing()` also what else
     is on disk, unless the store fails.
 
-    A transaction holds up to `batch_max_bytes`, less while the store is slow (pace.py); those that are not full are at
-    least `batch_interval_ms` apart.
-    `derivable`: the store can be rebuilt, so a lost one is `rebuild_needed` instead of `red`. `share_max`: of the time,
-    that writes may take (0 to 1); after each one it rests as long as that asks for. `chance()` gives 0 <= x < 1.
+    A write holds up to `batch_max_bytes`, less while one takes longer than `answer_s`; those that are not full are at
+    least `batch_interval_ms` apart, `ad_batch_interval_ms` where ad events are among them. `derivable`: a lost store is
+    `rebuild_needed` instead of `red`. `share_max`: of the time, that writes may take (0 to 1). 0 <= `chance()` < 1.
     """
-    interval_s = batch_interval_ms / 1_000
-    rest = (1 - share_max) / share_max
-    drain = Drain(sink, data_dir, batch_max_bytes, interval_s, rest, clock, disk, stop, finishing, derivable, chance)
+    intervals_s = batch_interval_ms / 1_000, max(batch_interval_ms, ad_batch_interval_ms) / 1_000
+    rest, pace = (1 - share_max) / share_max, Pace(batch_max_bytes, answer_s)
+    drain = Drain(sink, data_dir, pace, intervals_s, rest, clock, disk, stop, finishing, derivable, chance)
     async with asyncio.TaskGroup() as running:
         reporting = running.create_task(drain.report())
         try:
@@ -85,8 +86,8 @@ class Drain:
         self,
         sink: EventSink,
         data_dir: Path,
-        batch_max_bytes: int,
-        interval_s: float,
+        pace: Pace,
+        intervals_s: tuple[float, float],
         rest: float,
         clock: Clock,
         disk: Disk,
@@ -97,8 +98,8 @@ class Drain:
     ) -> None:
         self._sink = sink
         self._data_dir = data_dir
-        self._pace = Pace(batch_max_bytes)
-        self._interval_s = interval_s
+        self._pace = pace
+        self._interval_s, self._ad_interval_s = intervals_s
         self._rest = rest
         """After a write, in its durations."""
         self._clock = clock
@@ -106,7 +107,7 @@ class Drain:
         self._finishing = finishing
         self._derivable = derivable
         self._chance = chance
-        self._feed = Feed(data_dir, disk)
+        self._feed = Feed(data_dir, disk).expecting(reader_status.last_positions(data_dir, sink.reader))
         self._attempt = 0
         self._fenced = 0
         self._state: DrainState = "waiting"
@@ -191,7 +192,8 @@ class Drain:
             self._succeeded(slices, took_s)
             rest_s = took_s * self._rest
             if size_bytes < full_bytes // 2:
-                rest_s = max(rest_s, started_s + self._interval_s - self._clock.monotonic_s())
+                interval_s = self._ad_interval_s if any(one.has_ads for one in slices) else self._interval_s
+                rest_s = max(rest_s, started_s + interval_s - self._clock.monotonic_s())
             if rest_s > 0:
                 await self._sleep(rest_s)
 
@@ -288,7 +290,7 @@ class Drain:
             reason=self._reason,
             pid=os.getpid(),
             at_us=now_us,
-            positions=dict(self._feed.positions),
+            positions=dict(self._feed.positions) if self._feed.is_seated else {},
             delivered_events=self._delivered_events,
             last_success_us=self._last_success_us,
             last_error=self._last_error,

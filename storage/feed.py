@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import structlog
 
 from ingest.ad import AD_SCHEMAS
-from ingest.batch import FLAGS, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.batch import FLAGS, HEARTBEAT_FLAGS, KIND_AD, KIND_CMCD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.cmcd import CMCD_SCHEMAS
 from ingest.spool import segment
 from ingest.spool.disk import Disk
 from ingest.spool.ending import ENDED, TOMBSTONES, DamagedEnding, Ending, NewerEnding, read_ending
@@ -20,7 +21,11 @@ from storage.sink import SinkLost, Slice, StoreError
 
 log: Any = structlog.get_logger()
 
-KNOWN = frozenset((*product((KIND_PLAYBACK, KIND_SIGNAL), SCHEMAS, FLAGS), *product((KIND_AD,), AD_SCHEMAS, (0,))))
+KNOWN = frozenset((
+    *product((KIND_PLAYBACK, KIND_SIGNAL), SCHEMAS, FLAGS),
+    *product((KIND_AD,), AD_SCHEMAS, (0,)),
+    *product((KIND_CMCD,), CMCD_SCHEMAS, HEARTBEAT_FLAGS),
+))  # fmt: skip
 """Kind, schema and flags of the frames that this release understands."""
 
 SHARE_MIN_BYTES = 64 * 1024
@@ -61,10 +66,24 @@ class Feed:
         """Tries in a row, and what the disk said last."""
         self._turn = 0
         self.positions: dict[str, int] = {}
+        self.is_seated = False
+        """Whether the positions are the store's."""
+
+    def expecting(self, positions: dict[str, int]) -> Self:
+        """Measure the lag from there until the store says where it stands: what begins during an outage lacks no less
+        than what ended in it. Whether it is so, and whether the spool can be read, is found out after `seat`.
+        """
+        self.positions = dict(positions)
+        try:
+            self.refresh()
+        except (StoreError, OSError) as error:
+            log.warning("lag_unknown", error=str(error))
+        return self
 
     def seat(self, positions: dict[str, int]) -> None:
         """Forget every reader; begin again at the positions that the store says."""
         self.close()
+        self.is_seated = True
         self.positions = dict(positions)
         self._finished.clear()
         self._buried.clear()
@@ -128,6 +147,14 @@ class Feed:
                 slices.append(part)
                 size_bytes -= part.size_bytes
         return slices
+
+    def unread(self) -> dict[str, int]:
+        """Incarnations of which more is on disk than was read → the next frame of each. Raises OSError."""
+        return {
+            name: reader.state.sequence
+            for name, reader in self._readers.items()
+            if not reader.finished and reader.durable() > reader.state.sequence
+        }
 
     def delivered(self, slices: Sequence[Slice]) -> None:
         """The store has these, with their positions."""
@@ -215,7 +242,7 @@ class Feed:
         """Opened anew at the store's position when it is its turn again."""
         tries, _ = self._unreadable.get(name, (0, error))
         self._unreadable[name] = tries + 1, error
-        if not tries:
+        if not tries and self.is_seated:
             log.error("incarnation_unreadable", incarnation=name, error=str(error))
         self._stalled.pop(name, None)
         reader = self._readers.pop(name, None)

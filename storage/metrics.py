@@ -1,6 +1,6 @@
 """Every metric of the second half: unit in the name, meaning in words, labels bounded.
 
-`reader` is the name of a drain: `postgres`, `redis`, `derived`, `qoe`.
+`reader` is the name of a drain: `postgres`, `scylla`, `redis`, `derived`, `qoe`, `stage`.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -36,6 +36,7 @@ STORE_POSITION_ERRORS = Counter(
 STORE_QUARANTINED = Counter(
     "ingest_store_quarantined_events", "Acknowledged events that damage to the spool took.", ["reader", "kind"]
 )
+STORE_RETRIES = Counter("ingest_store_retries", "Requests to the CQL store sent again, by what came back.", ["error"])
 
 # ── PostgreSQL ──────────────────────────────────────────────────────────────────────────────────────────────────────
 STORE_ROWS = Counter("ingest_store_rows", "Rows committed to the store.")
@@ -58,6 +59,10 @@ WATCH_ADOPTED = Counter(
 WATCH_GIVEN_UP = Counter(
     "ingest_watch_history_given_up", "Positions that waited longer than postgres.watch_waiting_s, and are gone."
 )
+
+# ── the session stage ───────────────────────────────────────────────────────────────────────────────────────────────
+STAGE_EVENTS = Counter("ingest_stage_events", "Made of lines of CMCD: row, signal.", ["kind"])
+STAGE_FOLDED = Counter("ingest_stage_folded_lines", "Lines that said nothing new, resends among them.")
 
 # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 JOB_TURNS = Counter("ingest_job_turns", "Turns of this gateway's, by outcome: done, failed.", ["job", "outcome"])

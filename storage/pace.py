@@ -17,23 +17,24 @@ SHRINK_MAX: Final = 4
 class Pace:
     """`size_bytes` is what the next write may hold: SIZE_MIN_BYTES to `size_max_bytes`, or that where it is smaller."""
 
-    def __init__(self, size_max_bytes: int) -> None:
+    def __init__(self, size_max_bytes: int, answer_s: float = ANSWER_S) -> None:
         self._size_max_bytes = size_max_bytes
+        self._answer_s = answer_s
         self._size_min_bytes = min(SIZE_MIN_BYTES, size_max_bytes)
         self.size_bytes = size_max_bytes
 
     def answered(self, written_bytes: int, took_s: float) -> None:
         """A write of so many bytes was done."""
-        if took_s > ANSWER_S:
+        if took_s > self._answer_s:
             self._shrink(took_s)
-        elif took_s < ANSWER_S / 2 and written_bytes >= self.size_bytes // 2:
+        elif took_s < self._answer_s / 2 and written_bytes >= self.size_bytes // 2:
             self.size_bytes = min(2 * self.size_bytes, self._size_max_bytes)
 
     def failed(self, took_s: float) -> None:
         """A write was not done, or nobody knows. One that failed at once says nothing about its size."""
-        if took_s > ANSWER_S:
+        if took_s > self._answer_s:
             self._shrink(took_s)
 
     def _shrink(self, took_s: float) -> None:
-        smaller = self.size_bytes / min(took_s / ANSWER_S, SHRINK_MAX)
+        smaller = self.size_bytes / min(took_s / self._answer_s, SHRINK_MAX)
         self.size_bytes = max(int(smaller), self._size_min_bytes)

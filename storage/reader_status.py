@@ -63,3 +63,9 @@ def read(data_dir: Path, reader: str) -> ReaderStatus | None:
         return msgspec.json.decode(data, type=ReaderStatus)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def last_positions(data_dir: Path, reader: str) -> dict[str, int]:
+    """Where the reader's store stood when it was last told; empty when nobody did."""
+    last = read(data_dir, reader)
+    return last.positions if last is not None else {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ingest.batch import KIND_AD
 from ingest.spool.frame import Frame
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Lost
@@ -32,6 +33,11 @@ class Slice(NamedTuple):
     def events(self) -> int:
         """In its frames, signals included."""
         return sum(run.outline.events for run in self.runs)
+
+    @property
+    def has_ads(self) -> bool:
+        """Whether ad events are among them."""
+        return any(kind == KIND_AD for run in self.runs for kind, _, _ in run.outline.forms)
 
     @property
     def size_bytes(self) -> int:

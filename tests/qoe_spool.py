@@ -11,7 +11,7 @@ from ingest.spool.incarnation import Group
 from ingest.tuple import Row, encode
 from storage.feed import Feed
 from storage.qoe.reader import Quality
-from tests.signs import LEASE
+from tests.signs import LEASES
 from tests.spooled import Collector, a_frame_of
 
 SECOND = 1_000_000
@@ -41,7 +41,7 @@ def play(collector: Collector, sessions: int, begun_us: int, chance: random.Rand
 
 
 def a_sink(data_dir: Path) -> Quality:
-    return Quality(QoeSettings(), LEASE, data_dir, DISK, CLOCK)
+    return Quality(QoeSettings(), LEASES, data_dir, DISK, CLOCK)
 
 
 async def read_on(sink: Quality, data_dir: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import accumulate, count
 from struct import pack
 from uuid import UUID
 
+from config.settings import RedisSettings
 from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL
 from ingest.clock import SystemClock
 from ingest.spool.frame import Frame, MonthTotals, Totals
@@ -19,6 +20,7 @@ SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
 LEASE = 25 * SECOND
+LEASES = RedisSettings().leases_us
 NOW = RECEIVED_AT_US + 30 * 60 * SECOND
 INCARNATION = "5b" * 16
 
@@ -82,7 +84,7 @@ def row(sign: Sign) -> bytes:
     )
 
 
-def frames(signs: Sequence[Sign], begin: int = 0, size: int = 20) -> list[Frame]:
+def frames(signs: Sequence[Sign], begin: int = 0, size: int = 20, flags: int = 0) -> list[Frame]:
     """Frames of up to `size` signs in this order, heartbeats in frames of their own."""
     result: list[Frame] = []
     for first in range(0, len(signs), size):
@@ -92,15 +94,15 @@ def frames(signs: Sequence[Sign], begin: int = 0, size: int = 20) -> list[Frame]
             (KIND_SIGNAL, [sign for sign in part if sign.kind == "heartbeat"]),
         ):
             if of_kind:
-                result.append(a_frame(list(map(row, of_kind)), begin + len(result), kind))
+                result.append(a_frame(list(map(row, of_kind)), begin + len(result), kind, flags=flags))
     return result
 
 
-def a_frame(rows: list[bytes], sequence: int, kind: int = KIND_PLAYBACK, schema: int = 1) -> Frame:
+def a_frame(rows: list[bytes], sequence: int, kind: int = KIND_PLAYBACK, schema: int = 1, flags: int = 0) -> Frame:
     """As the spool's reader yields it; running totals play no part here."""
     return Frame(
         kind=kind,
-        flags=0,
+        flags=flags,
         schema=schema,
         count=len(rows),
         sequence=sequence,

@@ -11,11 +11,11 @@ from ingest.batch import FLAG_CLOCK_BROKEN, KIND_PLAYBACK, KIND_SIGNAL, MONTH_UN
 from ingest.clock import SystemClock
 from ingest.spool import frame
 from ingest.spool.disk import FileDisk
-from ingest.spool.frame import MASK, Frame, MonthTotals, Totals
+from ingest.spool.frame import MASK, MonthTotals, Totals
 from ingest.spool.incarnation import Group, Incarnation
 from ingest.spool.reader import Lost
-from ingest.spool.run import Run
 from ingest.spool.state import State
+from ingest.spool.window import Window
 from ingest.tuple import Row, encode, event_key, month_of, occurred_at_us
 from storage.sink import Slice
 from tests.builders import RECEIVED_AT_US
@@ -83,18 +83,23 @@ class Spooled:
     def slice(
         self, *bodies: FrameBody | list[bytes], lost_rows: int = 0, received_at_us: int = RECEIVED_AT_US
     ) -> Slice:
-        """The next frames, one each; `lost_rows` more were taken by damage behind them."""
+        """The next frames, one each, read back by the core of the process; `lost_rows` more were taken by damage behind
+        them."""
         begin = self.state.sequence
         framed = [a_frame_of(body) if isinstance(body, list) else body for body in bodies]
-        frames = [self._frame(body, received_at_us) for body in framed]
+        log = b"".join(self._frame(body, received_at_us) for body in framed)
         lost = []
         if lost_rows:
             totals = self.state.totals.plus(Totals(received=lost_rows, rows=lost_rows))
             self.state = self.state._replace(sequence=self.state.sequence + 1, totals=totals)
             lost.append(Lost(rows=lost_rows))
-        return Slice(self.incarnation, begin, [Run.of(frames)] if frames else [], self.state, lost)
+        runs, after = Window(lambda at, size_bytes: log[at : at + size_bytes], 0).runs(
+            0, begin, begin + len(framed), len(log)
+        )
+        assert after == len(log)
+        return Slice(self.incarnation, begin, runs, self.state, lost)
 
-    def _frame(self, body: FrameBody, received_at_us: int) -> Frame:
+    def _frame(self, body: FrameBody, received_at_us: int) -> bytes:
         number = body.count
         signal = body.kind == KIND_SIGNAL
         before = self.state.months.get(body.month, MonthTotals())
@@ -105,7 +110,7 @@ class Spooled:
         data = frame.encode(body, self.state.sequence, received_at_us, month, totals)
         found, _ = frame.decode(data)
         self.state = self.state.behind(found)
-        return found
+        return data
 
 
 class Collector:

@@ -5,6 +5,9 @@
     fast.py        the usual way: the whole batch typed at once, encoded straight into tuples
     verdict.py     the slow way: one event by its field table, to name what is wrong with it
     ad.py          one ad event by its own: these have no other way through JSON
+    vast.py        a pixel's URL
+    cmcd.py        lines of CMCD; cmcd_value.py one value of them, cmcd_context.py what the request says around them
+    structured.py device.py                            what these stand on: RFC 8941; what a User-Agent is
     envelope.py    what a body is (envelope, array, object, lines) and, on the slow way, its events one by one
     bundle.py      tuples → frame bodies by kind, clock and month; repeats within the request
     rule.py time.py uuid.py metadata.py skeleton.py memo.py    what a value may be, shared by both ways

@@ -181,6 +181,25 @@ class _Deflate(_Sniffing):
         return _Zlib(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS, 1)
 
 
+class _Sink:
+    """Where zstd's output goes. It knows nobody: who writes to it holds it in C, where Python's collector does not
+    look, and would never let go of anything that leads back there.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.room_bytes = 0
+
+    def write(self, output: bytes) -> int:
+        """Takes what the library puts out, at most 128 KiB at a time."""
+        self.room_bytes -= len(output)
+        if self.room_bytes < 0:
+            self.parts = []
+            raise _NoRoom
+        self.parts.append(bytes(output))
+        return len(output)
+
+
 class _Zstd:
     """zstd. The library neither bounds its output by itself nor tells a stream that is cut short; both are done here.
 
@@ -192,30 +211,21 @@ class _Zstd:
     _MARK_CONTENT: Final = b"the end of a body is the end of a frame"
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._room_bytes = 0
+        self._sink = _Sink()
         self._begun = False
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX_BYTES)
-        self._writer = decompressor.stream_writer(self, closefd=False)  # type: ignore[arg-type]  # it only writes
-
-    def write(self, output: bytes) -> int:
-        """The sink: takes what the library puts out, at most 128 KiB at a time."""
-        self._room_bytes -= len(output)
-        if self._room_bytes < 0:
-            self._parts = []
-            raise _NoRoom
-        self._parts.append(bytes(output))
-        return len(output)
+        self._writer = decompressor.stream_writer(self._sink, closefd=False)  # type: ignore[arg-type]  # it only writes
 
     def feed(self, chunk: bytes, room_bytes: int) -> bytes:
         self._begun = self._begun or bool(chunk)
-        self._room_bytes = room_bytes
-        self._parts = []
+        sink = self._sink
+        sink.room_bytes = room_bytes
+        sink.parts = []
         try:
             self._writer.write(chunk)
         except zstandard.ZstdError as error:
             raise CorruptBody(f"The compressed body is damaged: {error}.") from None
-        return b"".join(self._parts)
+        return b"".join(sink.parts)
 
     def finish(self, room_bytes: int) -> bytes:
         if self._begun:

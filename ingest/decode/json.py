@@ -74,31 +74,32 @@ def decode(
     tests: bool = False,
     dry_run: bool = False,
     by_twin: bool = False,
+    heartbeat: int = 0,
 ) -> Batch:
     """The rows and verdicts of one request's body, inflated already.
 
     media_type: 'json', 'ndjson', or 'text', which may be either. received_at_us: since 1970, by the collector's clock.
     owner: of the API key. country: the header of a trusted CDN, for events without one. tests: every event is test
     traffic, whatever it says. dry_run: name unknown fields. by_twin: the Rust core does not vouch for this body, or
-    shall not be asked; with `tests` it never is.
+    shall not be asked; with `tests` it never is. heartbeat: class of the API key's interval.
     Raises Undecodable when the body as a whole is refused, and nothing else, whatever the bytes.
     """
-    request = Request(received_at_us, limits, owner, trusted_country(country), tests)
+    request = Request(received_at_us, limits, owner, trusted_country(country), tests, heartbeat)
     batch = None if by_twin or tests else _vouched(body, media_type, request)
     return batch if batch is not None else _decode(body, media_type, request, dry_run, fast_way=True)
 
 
-def door_of(limits: Limits, owner: bytes = b"") -> core.DoorLimits | None:
+def door_of(limits: Limits, owner: bytes = b"", heartbeat: int = 0) -> core.DoorLimits | None:
     """For decoding by the Rust core; None without that core, and where it cannot vouch for any body."""
     rust = core.chosen.rust
     if rust is None or limits.depth_max < FAST_DEPTH_MAX + 4:
         return None
-    return rust.Door(limits.past_us, limits.future_us, limits.events_max, limits.values_max, owner)
+    return rust.Door(limits.past_us, limits.future_us, limits.events_max, limits.values_max, owner, heartbeat)
 
 
 def _vouched(body: bytes, media_type: str, request: Request) -> Batch | None:
     """By the Rust core: a body with nothing wrong or unusual in it; None for any other, and without that core."""
-    rust, door = core.chosen.rust, door_of(request.limits, request.owner)
+    rust, door = core.chosen.rust, door_of(request.limits, request.owner, request.heartbeat)
     if rust is None or door is None:
         return None
     found = rust.decode(door, body, media_type, request.received_at_us, request.country)

@@ -25,8 +25,9 @@ Segment header
 
 Frame
      0 magic u64 "SVFRAME1"
-     8 kind u8              1 playback · 2 ad · 3 signal (ingest.batch)
+     8 kind u8              1 playback · 2 ad · 3 signal · 4 CMCD (ingest.batch)
      9 flags u8             1 the player's clock is broken: occurred_at is as sent, the drain settles it
+                            bits 4–7 the class of its players' heartbeat interval (config.heartbeat), 0 the setting's
     10 schema u16           the column list of its tuples (ingest.tuple.SCHEMAS, ingest.ad.AD_SCHEMAS), for ever
     12 count u32            events
     16 length_bytes u32     of the payload, padding not counted
@@ -34,7 +35,7 @@ Frame
     22 0 u16
     24 sequence u64         of this frame in its incarnation, from 0, without gaps
     32 received_at_us i64   microseconds since 1970 UTC
-    40 month u32            year * 12 + month - 1 of every row; 0 for signals and unsettled rows, 1 for ad events
+    40 month u32            year * 12 + month - 1 of every row; 0: signals and unsettled rows, 1: ad events, 2: CMCD
     44 0 u32
     48 rows_hash u64        sum of xxh3_64 of this frame's tuples
     56 month_rows u64, 64 month_hash u64               running totals of this month, this frame included

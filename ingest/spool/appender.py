@@ -12,12 +12,13 @@ import structlog
 from config.limits import SEGMENT_SIZE_BYTES
 from config.settings import SpoolSettings
 from ingest import metrics
-from ingest.batch import KIND_AD, MONTH_AD, SCHEMA_AD, FrameBody
+from ingest.batch import KIND_AD, KIND_CMCD, MONTH_AD, MONTH_CMCD, SCHEMA_AD, SCHEMA_CMCD, FrameBody
 from ingest.clock import Clock
 from ingest.core import DoorLimits
 from ingest.spool.commit_thread import CommitThread
 from ingest.spool.disk import Disk
 from ingest.spool.incarnation import Group, Incarnation
+from ingest.spool.together import Together
 
 log: Any = structlog.get_logger()
 
@@ -28,7 +29,6 @@ TURNS = 4
 comes along. It costs no time of its own, and a request a tenth to a fifth less CPU."""
 REOPEN_INTERVAL_S = 1.0
 """After a failed write: how long until a new incarnation is tried."""
-
 ABANDONED_MAX = 8
 """Incarnations waiting for their end to be written; each holds a lock, and with so many another one is no help."""
 
@@ -36,9 +36,6 @@ ABANDONED_MAX = 8
 class SpoolUnavailable(Exception):
     """The spool took nothing of this request for certain; the same events may be sent again."""
 
-
-ROWS_TOGETHER_MAX = 1_000
-"""In a frame, of events that came alone: as many as a request may bring."""
 
 Told = Callable[[SpoolUnavailable | None], None]
 """What a request is told once: None when all of it is on disk. It must not raise."""
@@ -61,7 +58,7 @@ class Committer(Protocol):
 class Appender:
     """The spool's writing end, one a collector.
 
-    `run` must be running (in a task group) for `append` to be answered. `chance(n)` gives n random bytes.
+    `run` must be running for `append` to be answered. `chance(n)` gives n random bytes.
     """
 
     def __init__(
@@ -89,9 +86,8 @@ class Appender:
         self._abandoned: list[Incarnation] = []
         self._reopen_at_s = 0.0
         self._waiters: list[Told] = []
-        self._rows: list[bytes] = []
-        self._rows_at_us = 0
-        """When the first of them was received."""
+        self._alone = False  # whether there are any rows in these
+        self._ads, self._lines = Together(KIND_AD, MONTH_AD, SCHEMA_AD), Together(KIND_CMCD, MONTH_CMCD, SCHEMA_CMCD)
         self._wake = asyncio.Event()
         self._company = False
         self._closing = False
@@ -120,7 +116,6 @@ class Appender:
     ) -> None:
         """Every body becomes one frame; `told` is called from the event loop, never from here, once all are on disk or
         nothing is certain. A callback and not a coroutine: a task a request would cost more than the frame.
-
         Raises SpoolUnavailable, and then `told` is never called. `bodies` is not empty.
         """
         incarnation = self._incarnation
@@ -134,21 +129,30 @@ class Appender:
         self.wait(told)
 
     def append_row(self, row: bytes, received_at_us: int, told: Told) -> None:
-        """An ad event that came alone: those that come until the next commit share frames, which is what readers pay
-        for. Else as `append`.
-        """
+        """An ad event that came alone. Else as `append`."""
         if self._incarnation is None or self._closing:
             raise SpoolUnavailable
-        if not self._rows:
-            self._rows_at_us = received_at_us
-        self._rows.append(row)
+        self._ads.add([row], received_at_us)
+        self._alone = True
+        self.wait(told)
+
+    def append_lines(
+        self, rows: list[bytes], received_at_us: int, rejected: dict[int, int], told: Told, flags: int = 0
+    ) -> None:
+        """Lines of CMCD, at least one, and what else their report held. `flags`: of their frame."""
+        incarnation = self._incarnation
+        if incarnation is None or self._closing:
+            raise SpoolUnavailable
+        if rejected:
+            incarnation.note(sum(rejected.values()), 0, rejected)
+        self._lines.add(rows, received_at_us, flags)
+        self._alone = True
         self.wait(told)
 
     def take_in(
         self, door: DoorLimits, body: bytes, media_type: str, received_at_us: int, country: str | None
     ) -> tuple[int, int] | None:
         """A request's body straight into its frames, by the Rust core: events and repeats; `wait` is called next.
-
         None: nothing was added; decode it, and `append`.
         """
         incarnation = self._incarnation
@@ -209,11 +213,13 @@ class Appender:
     async def _commit(self) -> None:
         incarnation = self._incarnation
         assert incarnation is not None
-        for begin in range(0, len(self._rows), ROWS_TOGETHER_MAX):
-            rows = self._rows[begin : begin + ROWS_TOGETHER_MAX]
-            incarnation.framing.add(FrameBody.of(KIND_AD, 0, MONTH_AD, rows, SCHEMA_AD), self._rows_at_us)
+        if self._alone:
+            self._alone = False
+            for together in (self._ads, self._lines):
+                for body, received_at_us in together.bodies():
+                    incarnation.framing.add(body, received_at_us)
         group, waiters = incarnation.close_group(), self._waiters
-        self._rows, self._waiters = [], []
+        self._waiters = []
         self._company = len(waiters) > 1  # who came alone once will hardly be met next time, and goes at once
         started_s = self._clock.monotonic_s()
         try:
@@ -245,7 +251,9 @@ class Appender:
         log.error("spool_write_failed", incarnation=incarnation.identity.hex(), error=str(error), waiting=len(waiters))
         metrics.SPOOL_WRITE_FAILURES.inc()
         incarnation.framing.take_out()
-        self._rows, self._waiters = [], []
+        self._ads.clear()
+        self._lines.clear()
+        self._waiters = []
         self._incarnation = None
         self._abandoned.append(incarnation)
         _tell(waiters, SpoolUnavailable(str(error)))

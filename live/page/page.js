@@ -12,7 +12,7 @@ const EDGES_EVERY_MS = 5_000;
 const TIERS_EVERY_MS = 10_000;
 const UNSCORED_MS = 60_000; // scores are made once a minute
 const SILENT_S = 15; // a reader that has not told of itself for so long is not running
-const STORE = "postgres";
+const STORES = ["scylla", "postgres"]; // of playback events: the first of them that there is
 
 const place = (id) => document.getElementById(id);
 const seconds = (asOf) => Date.parse(asOf) / 1000;
@@ -99,11 +99,11 @@ function asSeen(reader) {
 }
 
 function showLag(readers) {
-  const store = readers.find((reader) => reader.reader === STORE);
+  const store = STORES.map((name) => readers.find((reader) => reader.reader === name)).find(Boolean);
   place("lag").textContent = wait(store?.lag_s);
   const others = readers.filter((reader) => reader !== store && reader.lag_s !== null);
   const most = others.length ? `; others ${wait(Math.max(...others.map((reader) => reader.lag_s)))} at most` : "";
-  place("lag-note").textContent = `from disk to PostgreSQL${most}`;
+  place("lag-note").textContent = `from disk to ${store?.reader === "scylla" ? "CQL" : "PostgreSQL"}${most}`;
 }
 
 function showNoGateway(error) {

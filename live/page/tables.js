@@ -57,7 +57,8 @@ export function showContents(region, contents, tiers) {
     region,
     contents.map((content) => {
       const row = document.createElement("tr");
-      const name = linked(content.content_id, `v1/live/${content.content_id}`, content.viewers / most);
+      const name = linked(content.name || content.content_id, `v1/live/${content.content_id}`, content.viewers / most);
+      if (content.name) name.title = content.content_id;
       const known = tiers.get(content.content_id);
       row.append(name, cell(whole(content.viewers), "number"), cell(tier(known), known ? `tier tier-${known}` : "tier"));
       return row;

@@ -137,6 +137,7 @@ class AdMonth:
                 hours = await asking.hours(order.campaign_id, self.month, run.end_us)
                 compare.hours(seen, expected, order, run, hours)
                 await self._frequency(seen, expected, order, asking)
+            compare.top(seen, expected, self.orders, run, [one["campaign_id"] for one in await asking.top()])
             compare.frequencies(seen, expected, run, await asking.frequencies())
             compare.impressions(seen, expected, await asking.rows())
             compare.played(seen, self.book.played, await asking.played())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +20,8 @@ CAMPAIGN: Final = "figure of a campaign"
 SPENT: Final = "money of a campaign"
 REPEATS: Final = "repeats of a campaign"
 RATE: Final = "rate of a campaign"
+PACE: Final = "pace of a campaign"
+TOP: Final = "place among the campaigns of the last day"
 FREQUENCY: Final = "impressions of a profile, campaign and day"
 IMPRESSION: Final = "row of an impression"
 FREQUENCY_ASKED: Final = "frequency of a profile, by the API"
@@ -40,6 +43,10 @@ def campaign(verdict: Verdict, ledger: Ledger, order: Campaign, said: Mapping[st
     _money(verdict, SPENT, f"spent of {name}", said["spent"], spent)
     left = None if order.budget_total is None else order.budget_total - spent
     _money(verdict, SPENT, f"remaining_total of {name}", said["remaining_total"], left)
+    # its flight is over: what is spent of the budget is its pace
+    pace = ledger.cost(order) / order.budget_total if order.budget_total else None
+    wrong = said["pace"] is not None if pace is None else said["pace"] is None or abs(said["pace"] - float(pace)) > 1e-6
+    verdict.judge(PACE, order.name, f"{said['pace']}, expected {pace}" if wrong else "")
     for rate, figure in (("click_through_rate", "clicks"), ("completion_rate", "completions")):
         of_all = total[figure] / total["impressions"] if total["impressions"] else None
         wrong = said[rate] != of_all if of_all is None or said[rate] is None else abs(said[rate] - of_all) > 1e-3
@@ -56,6 +63,20 @@ def today(verdict: Verdict, ledger: Ledger, order: Campaign, run: Run, said: Map
     _money(verdict, SPENT, f"spent_today of {order.name}", said["spent_today"], spent)
     left = None if order.budget_daily is None else order.budget_daily - spent
     _money(verdict, SPENT, f"remaining_daily of {order.name}", said["remaining_daily"], left)
+
+
+def top(verdict: Verdict, ledger: Ledger, orders: Sequence[Campaign], run: Run, said: Sequence[str]) -> None:
+    """Which campaigns are told first: those with most impressions in the hours of the last day, all of them active."""
+    since_us = run.end_us - DAY_US
+    shown = {
+        order.campaign_id: sum(
+            hour["impressions"] for at_us, hour in ledger.hours[order.campaign_id].items() if at_us > since_us
+        )
+        for order in orders
+    }
+    expected = [str(of) for of in sorted(shown, key=lambda of: (-shown[of], of))]
+    for place, (is_there, is_due) in enumerate(zip_longest(said, expected)):
+        verdict.judge(TOP, place, "" if is_there == is_due else f"{is_there}, expected {is_due}")
 
 
 def hours(verdict: Verdict, ledger: Ledger, order: Campaign, run: Run, said: Mapping[int, Mapping[str, Any]]) -> None:

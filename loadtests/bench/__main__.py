@@ -24,7 +24,7 @@ from typing import Any, Final
 import orjson
 import uvloop
 
-from loadtests.bench import ads, crowd, growth, latency, outage, peers, pixel, rows
+from loadtests.bench import ads, cmcd, crowd, growth, latency, outage, partitions, peers, pixel, rows, scylla, stage
 from loadtests.bench.gateway import CONNECTIONS, BenchGateway
 from loadtests.bench.page import page
 from loadtests.bench.scene import Part, Scene, say
@@ -33,8 +33,8 @@ from loadtests.product import ROOT, ProductFailed
 
 SECONDS: Final = 7.0
 FREE_DISK_MIN_BYTES: Final = 4 * 2**30
-USUAL: Final = (*rows.PARTS, *pixel.PARTS, *ads.PARTS, *latency.PARTS, *growth.PARTS)
-LONG: Final = (*growth.LONG_PARTS, *outage.PARTS, *crowd.PARTS)
+USUAL: Final = (*rows.PARTS, *pixel.PARTS, *cmcd.PARTS, *stage.PARTS, *ads.PARTS, *latency.PARTS, *growth.PARTS)
+LONG: Final = (*growth.LONG_PARTS, *outage.PARTS, *crowd.PARTS, *scylla.PARTS, *partitions.PARTS)
 EVERY: Final = (*USUAL, *peers.PARTS, *LONG)
 POSTGRES_SETTINGS: Final = ("fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 PACKAGES: Final = ("streamverse-ingest", "aiohttp", "uvloop", "asyncpg", "orjson", "msgspec", "redis")

@@ -4,7 +4,6 @@ connection into a table that is the product's own in all but name.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import asyncpg
 
 SCHEMA: Final = "bench"  # dropped at the end
 ROWS_MAX: Final = 400_000
-ROUNDS: Final = 3
 
 EXPORT_SQL: Final = """
 SELECT * FROM playback_events WHERE received_at BETWEEN to_timestamp($1) AND to_timestamp($2)
@@ -31,7 +29,7 @@ SELECT child.relname AS name, pg_get_expr(child.relpartbound, child.oid) AS boun
 
 @dataclass(frozen=True, slots=True)
 class BareCopy:
-    """Rows a second by bare COPY (the median of ROUNDS), and what PostgreSQL paid for a row."""
+    """Rows a second by bare COPY, and what PostgreSQL paid for a row."""
 
     rows: int
     rows_per_s: float
@@ -53,17 +51,12 @@ async def bare_copy(
                 EXPORT_SQL, began_at, ended_at, ROWS_MAX, output=rows_file, format="binary"
             )
             rows = int(status.split()[1])
-            rates: list[float] = []
-            costs: list[float] = []
-            for _ in range(ROUNDS):
-                await postgres.execute(f"TRUNCATE {SCHEMA}.playback_events")
-                await postgres.execute("CHECKPOINT")
-                rows_file.seek(0)
-                cpu_before_s, began_s = postgres_cpu_s(), time.perf_counter()
-                await postgres.copy_to_table("playback_events", schema_name=SCHEMA, source=rows_file, format="binary")
-                rates.append(rows / (time.perf_counter() - began_s))
-                costs.append((postgres_cpu_s() - cpu_before_s) / max(rows, 1) * 1e6)
-            return BareCopy(rows, statistics.median(rates), statistics.median(costs))
+            await postgres.execute("CHECKPOINT")
+            rows_file.seek(0)
+            cpu_before_s, began_s = postgres_cpu_s(), time.perf_counter()
+            await postgres.copy_to_table("playback_events", schema_name=SCHEMA, source=rows_file, format="binary")
+            rows_per_s = rows / (time.perf_counter() - began_s)
+            return BareCopy(rows, rows_per_s, (postgres_cpu_s() - cpu_before_s) / max(rows, 1) * 1e6)
     finally:
         await postgres.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
 

@@ -1,5 +1,5 @@
-"""The bare aiohttp server of the benchmark: takes a body or a pixel, answers with a constant. What HTTP alone costs in
-Python.
+"""The bare aiohttp server of the benchmark: takes a body, a pixel or a report, answers with a constant. What HTTP alone
+costs in Python.
 
 `python -m loadtests.bench.bare_http PORT` is one process of it; several share the port, as the gateway's collectors do.
 """
@@ -34,12 +34,18 @@ async def _show(_: web.Request) -> web.Response:
     return web.Response(body=GIF, content_type="image/gif")
 
 
+async def _say_nothing(request: web.Request) -> web.Response:
+    await request.read()
+    return web.Response(status=204)
+
+
 async def _serve(port: int) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     application = web.Application()
     application.router.add_post("/v1/events", _take)
+    application.router.add_post("/v1/cmcd", _say_nothing)
     application.router.add_get("/v1/ad/{event}", _show)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

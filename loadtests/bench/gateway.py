@@ -25,7 +25,7 @@ from loadtests.reconcile import COUNT_SQL
 CONNECTIONS: Final = 64
 DRAIN_TIMEOUT_S: Final = 120.0
 DRAIN_POLL_S: Final = 0.1
-OWN_ROLES: Final = ("supervisor", "collector", "postgres_drain", "readers")
+OWN_ROLES: Final = ("supervisor", "collector", "stage", "postgres_drain", "readers")
 POSITIONS_SQL: Final = "SELECT reader, incarnation, sequence FROM ingest_positions"
 TAKEN_SQL: Final = """
 SELECT (coalesce(sum((totals ->> 'stored')::bigint), 0) + coalesce(sum((totals ->> 'duplicate')::bigint), 0))::bigint

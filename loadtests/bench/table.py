@@ -54,10 +54,26 @@ def _crowd(figures: Report) -> str:
     return f"{counted}; what is known of each session: {figures['sessions_mib']:,} MiB more"
 
 
+def _cql(figures: Report) -> str:
+    return f"{figures['rows_per_s']:,} rows/s; the loop {figures['bare_rows_per_s']:,}"
+
+
+def _cql_cpu(figures: Report) -> str:
+    return f"{figures['drain_us_per_row']} µs; the loop {figures['bare_us_per_row']}"
+
+
+def _hot(figures: Report) -> str:
+    at_full_scale = f"{figures['partition_mean_mb']} by arithmetic, {figures['row_bytes']['events_by_content']} B a row"
+    return f"{figures['rows']:,} rows, 1/{figures['scale']} of an hour; {at_full_scale}"
+
+
 MARKS: Final = (
     Mark("many", ("share_of_bare_copy",), "rows stored, 20 a request: share of bare COPY", 0.5, True, _copy),
     Mark("single", ("share_of_bare_aiohttp",), "single events: share of bare aiohttp", 0.5, True, _aiohttp),
     Mark("pixel", ("share_of_bare_aiohttp",), "pixels: share of bare aiohttp", 0.7, True, _pixels),
+    Mark("cmcd", ("share_of_bare_aiohttp",), "CMCD, a line a request: share of bare aiohttp", 0.7, True, _pixels),
+    Mark("cmcd", ("collectors_us_per_line", "of 20"), "collectors' CPU, µs a line of CMCD, 20 a request", 20.0, False),
+    Mark("stage", ("us_per_line",), "session stage's CPU, µs a line of CMCD, 10 a request", 15.0, False),
     Mark("many", ("cpu_us_per_event", "gateway"), "gateway CPU, µs an event", 4.0, False, _by_process),
     Mark("many", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs a row", 5.0, False),
     Mark("ads", ("cpu_us_per_event", "postgres"), "PostgreSQL CPU, µs an ad event", 15.0, False),
@@ -67,6 +83,11 @@ MARKS: Final = (
     Mark("outage", ("memory_mib_max",), "memory of the gateway, MiB, an outage included", 350, False),
     Mark("crowd", ("sets_mib",), "ten million viewers of one channel, MiB", 64, False, _crowd),
     Mark("crowd", ("read_ms_p50",), "their number, ms a read", 5.0, False),
+    Mark("scylla", ("share_of_bare_loop",), "CQL drain, rows/s: share of its driver's own loop", 0.8, True, _cql),
+    Mark("scylla", ("share_of_bare_cpu",), "CQL drain, CPU a row: the loop's, of it", 0.8, True, _cql_cpu),
+    Mark("scylla", ("session_read_ms",), "CQL: a session's 1,000 events, ms", 20.0, False),
+    Mark("scylla", ("content_read_ms",), "CQL: a content's last hour, 1,000 events, ms", 20.0, False),
+    Mark("partitions", ("partition_max_mb",), "CQL: largest partition, half is of one content, MB", 100.0, False, _hot),
     Mark("peers", ("rows_of_telegraf",), "rows stored, 20 a request: times Telegraf", 2.0, True),
     Mark("peers", ("single_of_telegraf",), "single events: times Telegraf", 1.0, True),
 )

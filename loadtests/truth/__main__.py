@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -34,6 +35,7 @@ from loadtests.truth.asking import Asking, Live
 from loadtests.truth.posting import post_all
 from loadtests.truth.progress import expected_progress
 from loadtests.truth.quality import Edge, Watched
+from loadtests.truth.seated import Seated, seated, told
 from loadtests.truth.verdict import Verdict
 from loadtests.truth.viewers import streams_at, viewers_at, watches
 from loadtests.verifying import command
@@ -59,8 +61,10 @@ UNKNOWN_SHARE: Final = 0.2  # of the profiles, until the end
 class Truth:
     """One run. `tell` says to people what happens."""
 
-    def __init__(self, product: Product, asking: Asking, directory: Path, seed: int, sessions: int) -> None:
-        self.product, self.asking, self.directory = product, asking, directory
+    def __init__(
+        self, product: Product, asking: Asking, store: redis.Redis, directory: Path, seed: int, sessions: int
+    ) -> None:
+        self.product, self.asking, self.store, self.directory = product, asking, store, directory
         self.seed, self.sessions = seed, sessions
         self.verdict = Verdict()
         self._waves = 0
@@ -114,7 +118,7 @@ class Truth:
         watching = list(evening.watching(self.seed, many, now_ms, self.sessions))
         await self._post(watching, "who watch now")
         await self.asking.settled(LEASE_S, "redis")
-        said: list[Live] = []
+        said: list[tuple[Live, Seated]] = []
         streams: list[tuple[UUID, int, frozenset[UUID]]] = []
         named = Counter(one.steps[0].event.get("profile_id") for one in watching if one.steps)
         known = [UUID(profile) for profile, _ in named.most_common() if profile and UUID(profile) in self._users]
@@ -122,21 +126,24 @@ class Truth:
         until_s = time.monotonic() + LEASE_S + 2
         titles = catalogue(self.seed)
         while time.monotonic() < until_s:
-            said.append(await self.asking.live())
-            said.append(await self.asking.live_of(titles[len(said) % 7].content_id))
+            live, of_one = await self.asking.live(), await self.asking.live_of(titles[len(said) % 7].content_id)
+            there = await seated(self.store)
+            said += [(live, there), (of_one, there)]
             turn = asked[len(streams) % len(asked) :][:STREAMS_AT_ONCE]
             streams += [(profile, *await self.asking.streams(self._users[profile])) for profile in turn]
             await asyncio.sleep(LIVE_EVERY_S)
-        found = watches(self._ledger(), round(LEASE_S * 1e6))
-        if not any(one.viewers for one in said):
+        ledger = self._ledger()
+        found = watches(ledger, round(LEASE_S * 1e6))
+        if not any(one.viewers for one, _ in said):
             raise TimeoutError("nobody watched any more when it could be asked")
-        for one in said:
+        for one, there in said:
             expected = viewers_at(found, one.as_of_us)
             is_of_all = len(one.contents) != 1
             for content in one.contents.keys() | (expected.keys() if is_of_all and len(one.contents) < TOP else ()):
                 bounds, viewers = expected.get(content, NOTHING), one.contents.get(content, 0)
                 what = f"{content} at {one.as_of_us}"
-                self.verdict.number("viewers of a content" + when, what, viewers, bounds)
+                why = partial(told, ledger, found, there, content, one.as_of_us)
+                self.verdict.number("viewers of a content" + when, what, viewers, bounds, why)
             if is_of_all:
                 total = Bounds(sum(b.least for b in expected.values()), sum(b.most for b in expected.values()))
                 self.verdict.number("viewers in all" + when, one.as_of_us, one.viewers, total)
@@ -210,11 +217,7 @@ class Truth:
 
     async def _flush_and_rebuild(self) -> None:
         tell("flushing Valkey, and rebuilding its counters …")
-        store = redis.Redis.from_url(self.product.endpoints["redis"])
-        try:
-            await store.flushall()
-        finally:
-            await store.aclose()
+        await self.store.flushall()
         code, said = await command(self.product.data_dir, "counters", "rebuild")
         if code:
             raise ProductFailed(f"counters rebuild ended with {code}: {said}")
@@ -228,12 +231,14 @@ DIVISOR: Final = 10_000.0
 async def play(product: Product, directory: Path, options: argparse.Namespace) -> Verdict:
     """Against a running product."""
     postgres = await asyncpg.connect(product.endpoints["postgres"])
+    store = redis.Redis.from_url(product.endpoints["redis"])
     try:
         async with aiohttp.ClientSession() as session:
             asking = Asking(session, postgres, product.endpoints["admin"])
             await asking.counts(SETTLE_S)
-            return await Truth(product, asking, directory, options.seed, options.sessions).run()
+            return await Truth(product, asking, store, directory, options.seed, options.sessions).run()
     finally:
+        await store.aclose()
         await postgres.close()
 
 
@@ -260,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 product.start()
                 product.wait_ready()
                 verdict = asyncio.run(play(product, directory, options))
-        except (ProductFailed, aiohttp.ClientError, asyncpg.PostgresError, OSError, TimeoutError) as failed:
+        except (ProductFailed, aiohttp.ClientError, asyncpg.PostgresError, redis.RedisError, OSError) as failed:
             tell(f"no verdict: {failed or type(failed).__name__}")
             return 1
         except KeyboardInterrupt:

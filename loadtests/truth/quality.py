@@ -117,7 +117,7 @@ class Watched:
         story += [("heartbeat", 4, {}), ("heartbeat", 8, {})]
         if kind == "stalls":
             stalled_s = self._chance.randrange(1, 3)
-            story.append(("buffering", 8 + stalled_s, {"buffer_duration": int(stalled_s * 1_000)}))
+            story.append(("buffering", 8, {"buffer_duration": int(stalled_s * 1_000)}))
             played_s -= stalled_s
             edge.stalls += 1
         elif kind == "pauses":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,11 +31,12 @@ class Verdict:
         """Everything that was compared was right, and of every kind something was."""
         return all(not kind.wrong and kind.exact + kind.bounded for kind in self.kinds.values())
 
-    def number(self, kind: str, what: object, said: int, bounds: Bounds) -> None:
-        """One number beside what it has to be."""
+    def number(self, kind: str, what: object, said: int, bounds: Bounds, why: Callable[[], str] = str) -> None:
+        """One number beside what it has to be. `why` is asked for more when it is one of the wrong ones told."""
         of = self.kinds.setdefault(kind, Kind())
         if not bounds.hold(said):
-            of.wrong.append(f"{what}: {said}, expected {bounds.least} to {bounds.most}")
+            more = why() if len(of.wrong) < EXAMPLES_MAX else ""
+            of.wrong.append(f"{what}: {said}, expected {bounds.least} to {bounds.most}{more}")
         elif bounds.least == bounds.most:
             of.exact += 1
         else:

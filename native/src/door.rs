@@ -22,13 +22,21 @@ pub struct Door {
     events_max: usize,
     values_max: usize,
     owner: Vec<u8>,
+    heartbeat: u8,
 }
 
 #[pymethods]
 impl Door {
     #[new]
-    fn new(past_us: i64, future_us: i64, events_max: usize, values_max: usize, owner: Vec<u8>) -> Self {
-        Door { past_us, future_us, events_max, values_max, owner }
+    fn new(
+        past_us: i64,
+        future_us: i64,
+        events_max: usize,
+        values_max: usize,
+        owner: Vec<u8>,
+        heartbeat: u8,
+    ) -> Self {
+        Door { past_us, future_us, events_max, values_max, owner, heartbeat }
     }
 }
 
@@ -54,6 +62,7 @@ impl Door {
             events_max: self.events_max,
             values_max: self.values_max,
             owner: &self.owner,
+            heartbeat: self.heartbeat,
             country,
         };
         let work = || guarded(|| decode::decode(body, form, &request));

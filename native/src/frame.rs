@@ -45,6 +45,11 @@ impl Whole {
             .split_at(4 * self.head.count as usize)
     }
 
+    /// Where its tuples begin in the data.
+    pub fn rows_at(&self) -> usize {
+        self.at + HEAD_BYTES + 8 * self.head.codes as usize + 4 * self.head.count as usize
+    }
+
     pub fn rows_bytes(&self) -> usize {
         self.head.length_bytes as usize - 8 * self.head.codes as usize - 4 * self.head.count as usize
     }

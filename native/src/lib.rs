@@ -29,15 +29,18 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple, PyType};
 
 mod committing;
+mod cql;
 mod decode;
 mod door;
 mod event;
 mod fingerprint;
 mod frame;
 mod framing;
+mod line;
 mod quality;
 mod run;
 mod sign;
+mod staged;
 mod watch;
 
 const SCHEMA_PLAYBACK: u16 = 1;
@@ -109,6 +112,23 @@ impl Run {
             pieces.append(rows)?;
         }
         Ok(pieces)
+    }
+
+    /// Twin: storage.stage.staging.Staging._lines. The lines of each frame of CMCD from the one numbered `sequence` on, as
+    /// objects of `line_type`; `origin`, of a frame's number, count of lines and class, makes what they have in common.
+    /// Raises ValueError for what is no whole tuple.
+    fn lines<'py>(
+        &self,
+        line_type: &Bound<'py, PyType>,
+        sequence: u64,
+        origin: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let (py, found) = (line_type.py(), PyList::empty(line_type.py()));
+        let (data, mut lines) = (self.data.as_bytes(py), line::Lines::new(line_type)?);
+        for one in self.run.frames.iter().filter(|one| one.head.kind == run::KIND_CMCD && one.head.sequence >= sequence) {
+            found.append(lines.of(one, data, origin)?)?;
+        }
+        Ok(found)
     }
 }
 
@@ -189,9 +209,10 @@ impl Signs {
         Signs(sign::Signs::new(now_us, memory_us))
     }
 
-    /// Takes the tuples of a frame in; how many were tests. Raises ValueError for what is no whole tuple.
-    fn add(&mut self, rows: &[u8], ends_table: &[u8]) -> PyResult<u32> {
-        guarded(|| self.0.add(rows, ends_table))?.map_err(|_| PyValueError::new_err("a tuple cut short"))
+    /// Takes the tuples of a frame in, of players of one class; how many were tests. Raises ValueError for what is no
+    /// whole tuple.
+    fn add(&mut self, rows: &[u8], ends_table: &[u8], heartbeat: u8) -> PyResult<u32> {
+        guarded(|| self.0.add(rows, ends_table, heartbeat))?.map_err(|_| PyValueError::new_err("a tuple cut short"))
     }
 
     /// Takes frames of a run in, from the one at `begin` on, until there are `entries_max` entries: until which one, and
@@ -268,6 +289,12 @@ fn quality_signs<'py>(
     Ok((PyBytes::new(py, &quality.packed()), places, quality.old, quality.until))
 }
 
+/// Twin: the rows_hash and payload of storage.stage.frames.body_of; None where it is left to it.
+#[pyfunction]
+fn staged_rows<'py>(verdicts: &Bound<'py, PyList>) -> PyResult<Option<(u64, Bound<'py, PyBytes>)>> {
+    guarded(|| staged::rows(verdicts))?
+}
+
 /// Twin: storage.postgres.fingerprint.Generations.
 #[pyclass]
 struct Generations(fingerprint::Generations);
@@ -295,17 +322,17 @@ impl Generations {
     fn divide<'py>(
         &mut self,
         run: &Bound<'py, Run>,
-    ) -> PyResult<(Bound<'py, Run>, Vec<usize>, Vec<usize>, Vec<usize>)> {
+    ) -> PyResult<(Bound<'py, Run>, Vec<usize>, Vec<usize>, Vec<usize>, u64)> {
         let (py, own) = (run.py(), run.get());
         let data = own.data.as_bytes(py);
         let divided = guarded(|| own.run.divided(data, |rows, ends_table| self.0.suspect(rows, ends_table)))?;
-        let (plain, suspected, broken, ads) = divided.ok_or_else(|| PyValueError::new_err("a tuple cut short"))?;
+        let (plain, suspected, broken, ads, lines) = divided.ok_or_else(|| PyValueError::new_err("a tuple cut short"))?;
         let plain = if plain.frames.len() == own.run.frames.len() {
             run.clone()
         } else {
             Bound::new(py, Run { data: own.data.clone_ref(py), run: plain })?
         };
-        Ok((plain, suspected, broken, ads))
+        Ok((plain, suspected, broken, ads, lines))
     }
 
     fn keep(&mut self) -> PyResult<()> {
@@ -319,15 +346,17 @@ impl Generations {
 
 #[pymodule]
 fn streamverse_ingest_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("INTERFACE", 6)?;
+    module.add("INTERFACE", 9)?;
     module.add_function(wrap_pyfunction!(door::decode_body, module)?)?;
     module.add_function(wrap_pyfunction!(read_run, module)?)?;
     module.add_function(wrap_pyfunction!(quality_signs, module)?)?;
+    module.add_function(wrap_pyfunction!(staged_rows, module)?)?;
     module.add_class::<door::Door>()?;
     module.add_class::<door::Framing>()?;
     module.add_class::<door::Committing>()?;
     module.add_class::<Run>()?;
     module.add_class::<Signs>()?;
     module.add_class::<Watching>()?;
+    module.add_class::<cql::CqlPlacing>()?;
     module.add_class::<Generations>()
 }

@@ -13,6 +13,8 @@ const CORRECTED_AHEAD_MAX_US: i64 = 24 * 60 * 60 * 1_000_000;
 const KIND_PLAYBACK: u8 = 1;
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 const NONE: i64 = -1;
+const BUFFERING: u8 = 5;
+const HEARTBEAT_SHIFT: u8 = 4;
 
 /// Content, platform, cdn_edge, country: slices of the data; empty where it was not told.
 pub type Place<'a> = [&'a [u8]; 4];
@@ -36,6 +38,7 @@ struct Sign {
     kind: u8,
     times_us: [i64; 2],
     numbers: [i32; 4],
+    heartbeat: u8,
     place: u32,
 }
 
@@ -56,7 +59,7 @@ impl<'a> Quality<'a> {
                 }
                 let (ends_table, rows) = one.payload(data);
                 for row in tuples(rows, ends_table) {
-                    quality.sign(row.ok_or(Damaged)?, zero_bits, memory_us)?;
+                    quality.sign(row.ok_or(Damaged)?, one.head.flags >> HEARTBEAT_SHIFT, zero_bits, memory_us)?;
                 }
             }
             quality.until += 1;
@@ -67,7 +70,7 @@ impl<'a> Quality<'a> {
 
     /// PACKED structures, one behind the other.
     pub fn packed(&self) -> Vec<u8> {
-        let mut packed = Vec::with_capacity(69 * self.signs.len());
+        let mut packed = Vec::with_capacity(70 * self.signs.len());
         for sign in &self.signs {
             packed.extend_from_slice(&sign.session);
             packed.extend_from_slice(&sign.event);
@@ -75,12 +78,13 @@ impl<'a> Quality<'a> {
             packed.extend_from_slice(&sign.sequence.to_le_bytes());
             packed.extend(sign.times_us.iter().flat_map(|time_us| time_us.to_le_bytes()));
             packed.extend(sign.numbers.iter().flat_map(|number| number.to_le_bytes()));
+            packed.push(sign.heartbeat);
             packed.extend_from_slice(&sign.place.to_le_bytes());
         }
         packed
     }
 
-    fn sign(&mut self, row: &'a [u8], zero_bits: u32, memory_us: i64) -> Result<(), Damaged> {
+    fn sign(&mut self, row: &'a [u8], heartbeat: u8, zero_bits: u32, memory_us: i64) -> Result<(), Damaged> {
         let head = row.first_chunk::<90>().ok_or(Damaged)?;
         let session: [u8; 16] = std::array::from_fn(|number| head[46 + number]);
         if !is_followed(&session, zero_bits) {
@@ -94,7 +98,7 @@ impl<'a> Quality<'a> {
             b"heartbeat" => 2,
             b"quality_change" => 3,
             b"seek" => 4,
-            b"buffering" => 5,
+            b"buffering" => BUFFERING,
             b"error" => 6,
             b"pause" => 7,
             b"completed" => 8,
@@ -125,6 +129,11 @@ impl<'a> Quality<'a> {
         fields.skip(1)?; // device_type
         let (platform, cdn_edge) = (fields.text()?, fields.text()?);
         let (buffer_ms, startup_ms) = (fields.integer()?, fields.integer()?);
+        if kind == BUFFERING && buffer_ms > 0 {
+            // told as of its begin, with its duration: a sign of when it was over
+            let over_us = time_us.checked_add(buffer_ms as i64 * 1_000).ok_or(Damaged)?.min(received_us);
+            time_us = time_us.max(over_us);
+        }
         fields.skip(3)?; // error_code, player, app_version
         let place = [&row[26..42], platform, cdn_edge, fields.text()?];
         let next = self.places.len() as u32;
@@ -140,6 +149,7 @@ impl<'a> Quality<'a> {
             kind,
             times_us: [time_us + POSTGRES_EPOCH_US, received_us + POSTGRES_EPOCH_US],
             numbers: [position_s, kbps, buffer_ms, startup_ms],
+            heartbeat,
             place: at,
         });
         Ok(())

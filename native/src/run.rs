@@ -7,6 +7,7 @@ use crate::frame::{read, Whole};
 pub const KIND_PLAYBACK: u8 = 1;
 pub const KIND_AD: u8 = 2;
 pub const KIND_SIGNAL: u8 = 3;
+pub const KIND_CMCD: u8 = 4;
 const FLAG_CLOCK_BROKEN: u8 = 1;
 
 #[derive(Clone, Default)]
@@ -114,21 +115,25 @@ impl Run {
     }
 
     /// Of frames of playback, by whether `suspect` says so of their event ids: those not suspected, and the indices of the
-    /// others, then of those of broken clocks, whatever it says; last the indices of frames of ad events. None for a tuple
-    /// cut short. Signals are left out.
+    /// others, then of those of broken clocks, whatever it says; the indices of frames of ad events; last how many lines
+    /// of CMCD there are. None for a tuple cut short. Signals are left out.
     #[allow(clippy::type_complexity)]
     pub fn divided(
         &self,
         data: &[u8],
         mut suspect: impl FnMut(&[u8], &[u8]) -> Option<bool>,
-    ) -> Option<(Run, Vec<usize>, Vec<usize>, Vec<usize>)> {
+    ) -> Option<(Run, Vec<usize>, Vec<usize>, Vec<usize>, u64)> {
         let (mut plain, mut suspected, mut broken) = (Vec::with_capacity(self.frames.len()), Vec::new(), Vec::new());
-        let mut ads = Vec::new();
+        let (mut ads, mut lines) = (Vec::new(), 0);
         for (number, one) in self.frames.iter().enumerate() {
             match one.head.kind {
                 KIND_SIGNAL => continue,
                 KIND_AD => {
                     ads.push(number);
+                    continue;
+                }
+                KIND_CMCD => {
+                    lines += one.head.count as u64;
                     continue;
                 }
                 _ => {}
@@ -143,6 +148,6 @@ impl Run {
                 plain.push(*one);
             }
         }
-        Some((Run { frames: plain }, suspected, broken, ads))
+        Some((Run { frames: plain }, suspected, broken, ads, lines))
     }
 }

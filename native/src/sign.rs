@@ -8,6 +8,7 @@ use crate::run::{Run, KIND_PLAYBACK, KIND_SIGNAL};
 use crate::SCHEMA_PLAYBACK;
 
 const HOUR_US: i64 = 3_600 * 1_000_000;
+const STATES_BACK_US: i64 = 900 * 1_000_000;
 const BY_SEQUENCE: usize = 0;
 const BY_TIME: usize = 2;
 const ALIVE: usize = 1;
@@ -15,6 +16,10 @@ const SINGLE: u8 = 16;
 const PROFILE: u8 = 32;
 const COLUMN_COUNT: u8 = 24;
 const IDS_MAX: usize = 32;
+const HEARTBEAT_SHIFT: u8 = 4;
+/// config/heartbeat.py: seconds between heartbeats, by class.
+const INTERVALS_S: [i64; 16] = [0, 2, 3, 5, 8, 10, 12, 15, 20, 25, 30, 45, 60, 120, 180, 300];
+const MEMORY_INTERVALS: i64 = 10;
 
 type Session = [u8; 16];
 type View = [u8; 32];
@@ -28,6 +33,7 @@ struct Register {
     content: [u8; 16],
     base_before_us: i64,
     time_us: i64,
+    heartbeat: u8,
 }
 
 #[derive(Default)]
@@ -59,7 +65,7 @@ impl Slots {
         packed.extend_from_slice(&[mask, ids.len() as u8]);
         for register in self.0.iter().flatten() {
             packed.extend_from_slice(&(register.order as f64).to_le_bytes());
-            packed.push(register.rank);
+            packed.push(register.rank | register.heartbeat << HEARTBEAT_SHIFT);
             packed.extend_from_slice(&(-register.base_before_us as f64).to_le_bytes());
             packed.extend_from_slice(&register.content);
             packed.extend_from_slice(&(register.time_us as f64).to_le_bytes());
@@ -85,10 +91,17 @@ pub struct Taken {
     pub tests: u64,
 }
 
+/// Of a frame.
+struct Since {
+    heartbeat: u8,
+    oldest_us: i64,
+    oldest_state_us: i64,
+}
+
 /// Entries in the order in which they were met first.
 pub struct Signs {
     now_us: i64,
-    oldest_us: i64,
+    memory_us: i64,
     view_at: HashMap<View, usize>,
     views: Vec<(View, i32)>,
     session_at: HashMap<Session, usize>,
@@ -100,7 +113,7 @@ impl Signs {
     pub fn new(now_us: i64, memory_us: i64) -> Self {
         Signs {
             now_us,
-            oldest_us: now_us.saturating_sub(memory_us),
+            memory_us,
             view_at: HashMap::new(),
             views: Vec::new(),
             session_at: HashMap::new(),
@@ -113,12 +126,13 @@ impl Signs {
         self.views.len() + self.sessions.len() + self.single.len()
     }
 
-    /// Takes the tuples of a frame in; how many were tests.
-    pub fn add(&mut self, rows: &[u8], ends_table: &[u8]) -> Result<u32, Damaged> {
+    /// Takes the tuples of a frame in, whose players are of this class; how many were tests.
+    pub fn add(&mut self, rows: &[u8], ends_table: &[u8], heartbeat: u8) -> Result<u32, Damaged> {
         let mut tests = 0;
+        let since = self.since(heartbeat);
         let mut last = (Session::default(), usize::MAX); // a player's events come one behind the other
         for row in tuples(rows, ends_table) {
-            tests += self.sign(row.ok_or(Damaged)?, &mut last)?;
+            tests += self.sign(row.ok_or(Damaged)?, &since, &mut last)?;
         }
         Ok(tests)
     }
@@ -141,7 +155,7 @@ impl Signs {
             }
             *count += one.head.count as u64;
             let (ends_table, rows) = one.payload(data);
-            taken.tests += self.add(rows, ends_table)? as u64;
+            taken.tests += self.add(rows, ends_table, one.head.flags >> HEARTBEAT_SHIFT)? as u64;
             taken.until += 1;
             if self.entries() >= entries_max {
                 break;
@@ -150,7 +164,16 @@ impl Signs {
         Ok(taken)
     }
 
-    fn sign(&mut self, row: &[u8], last: &mut (Session, usize)) -> Result<u32, Damaged> {
+    /// How far back signs of players of a class move their sessions.
+    fn since(&self, heartbeat: u8) -> Since {
+        let interval_s = INTERVALS_S[(heartbeat & 15) as usize];
+        let memory_us = if self.memory_us == 0 { 0 } else { self.memory_us.max(MEMORY_INTERVALS * interval_s * 1_000_000) };
+        let oldest_us = self.now_us.saturating_sub(memory_us);
+        let oldest_state_us = oldest_us.min(self.now_us.saturating_sub(STATES_BACK_US));
+        Since { heartbeat, oldest_us, oldest_state_us }
+    }
+
+    fn sign(&mut self, row: &[u8], since: &Since, last: &mut (Session, usize)) -> Result<u32, Damaged> {
         let event = match said(row)? {
             Said::Test => return Ok(1),
             Said::Nothing => return Ok(0),
@@ -161,13 +184,14 @@ impl Signs {
             let hour = i32::try_from(time_us.div_euclid(HOUR_US)).map_err(|_| Damaged)?;
             self.view(&session, &content, hour);
         }
-        if time_us < self.oldest_us {
+        if time_us < since.oldest_us && (rank == LIFE || time_us < since.oldest_state_us) {
             return Ok(0);
         }
         let base_us = time_us.min(event.received_us).min(self.now_us);
         let order = event.sequence.unwrap_or(time_us);
         let base_before_us = base_us.checked_neg().ok_or(Damaged)?;
-        let register = Register { order, rank, content, base_before_us, time_us };
+        let heartbeat = since.heartbeat;
+        let register = Register { order, rank, content, base_before_us, time_us, heartbeat };
         if event.sequence.is_none() && event.is_broken {
             self.single.push((session, event.id_end(), register, profile(row[1], event.rest)?));
             return Ok(0);

@@ -21,6 +21,12 @@ FIGURES: Final = {
 """Column of ad_campaign_hours → the event whose earliest time says the hour."""
 STAGES: Final = ("impression", "start", "firstQuartile", "midpoint", "thirdQuartile", "complete")
 """In the order in which an ad passes them."""
+NUMBERS: Final = {
+    event: number for number, event in enumerate((*STAGES, *(one for one in EVENTS if one not in STAGES)), 1)
+}
+"""Event → `staged_ads.event_number`, by which it is told from the others: some fifty times an event, and a text takes
+longer. Stages first: of most events the number is found within six looks.
+"""
 OTHERS_MAX: Final = 100
 """Distinct events without a column that an impression keeps; more of them count as repeats."""
 
@@ -32,7 +38,7 @@ def time_column(event: str) -> str:
 
 def _each(form: str, between: str = ", ") -> str:
     """`form` for every event of EVENTS."""
-    return between.join(form.format(event=event, column=time_column(event)) for event in EVENTS)
+    return between.join(form.format(number=NUMBERS[event], column=time_column(event)) for event in EVENTS)
 
 
 def _of_attributes(form: str) -> str:
@@ -50,7 +56,6 @@ COLUMNS: Final = [
 ]  # fmt: skip
 """Of ad_impressions, what the merge writes beside the key."""
 _ALL_FIGURES = [*FIGURES, "implausible", "tests"]
-_NEXT = "coalesce(known.{column}, CASE WHEN staged.event = '{event}' THEN staged.occurred_at END)"
 _HALF = "known.duration * interval '0.0005 s' - interval '1 s'"
 _NOTHING = ", ".join(["NULL"] * len(FIGURES))
 _COUNTING = "known.campaign_id IS NOT NULL AND NOT known.test AND NOT known.implausible"
@@ -65,28 +70,33 @@ _IS_NEW = "sent.{name} IS NOT NULL AND (known.{name} IS NULL OR (sent.{name}_tol
 )
 
 
-def _implausible() -> str:
-    """As the generated column has it, of a row with one more time in it, whose duration stays."""
-    times = [_NEXT.format(event=event, column=time_column(event)) for event in STAGES]
-    start, end = times[STAGES.index("start")], times[STAGES.index("complete")]
-    late = [
-        f"greatest({', '.join(times[:number])}) - {times[number]} > interval '5 s'" for number in range(1, len(times))
-    ]
-    early = [f"{end} - {start} < {least}" for least in ("interval '1 s'", _HALF)]
-    return " OR ".join(f"coalesce({one}, FALSE)" for one in late + early)
+def _in_turn() -> str:
+    """Whether a stage is the latest so far, by its place and by its time, so that no row becomes implausible by it."""
+    columns = [f"known.{time_column(event)}" for event in STAGES]
+    start, end = columns[STAGES.index("start")], NUMBERS["complete"]
+    later = " ".join(
+        f"WHEN {number} THEN coalesce({', '.join(columns[number:])}) IS NULL" for number in range(1, len(columns))
+    )
+    return (
+        f"CASE staged.event_number {later} ELSE TRUE END AND staged.occurred_at >= "
+        f"coalesce(greatest({', '.join(columns)}), staged.occurred_at) AND (staged.event_number <> {end} "
+        f"OR coalesce(staged.occurred_at - {start} >= greatest(interval '1 s', {_HALF}), TRUE))"
+    )
 
 
 _LISTS: Final = {
-    "events": _each("'{event}'"),
+    "numbers": " ".join(f"WHEN '{event}' THEN {number}" for event, number in NUMBERS.items()),
     "times": ", ".join(_TIMES),
     "columns": ", ".join(COLUMNS),
     "merged_columns": ", ".join(f"merged.{name}" for name in COLUMNS),
-    "single_times": _each("CASE WHEN event = '{event}' THEN occurred_at END AS {column}"),
-    "gathered_times": _each("min(occurred_at) FILTER (WHERE event = '{event}')"),
+    "single_times": _each("CASE WHEN event_number = {number} THEN occurred_at END AS {column}"),
+    "gathered_times": _each("min(occurred_at) FILTER (WHERE event_number = {number})"),
     "merged_times": _each("least(known.{column}, sent.{column}) AS {column}"),
-    "next_times": _each(f"{{column}} = {_NEXT}"),
-    "next_cases": _each("WHEN '{event}' THEN known.{column} IS NULL", " "),
-    "next_implausible": _implausible(),
+    "next_times": _each(
+        "{column} = coalesce(known.{column}, CASE WHEN staged.event_number = {number} THEN staged.occurred_at END)"
+    ),
+    "next_cases": _each("WHEN {number} THEN known.{column} IS NULL", " "),
+    "in_turn": _in_turn(),
     "told_at": ", ".join(f"known.{name}_told_at" for name in ATTRIBUTES),
     "same_attributes": " AND ".join(f"(staged.{name} IS NULL OR known.{name} IS NOT NULL)" for name in ATTRIBUTES),
     "attributes": ", ".join(ATTRIBUTES),
@@ -94,8 +104,8 @@ _LISTS: Final = {
         f"WHEN known.{time_column(event)} IS NOT NULL THEN '{event}'" for event in FIGURES.values()
     ),
     "figure_times": ", ".join(f"known.{time_column(event)}" for event in FIGURES.values()),
-    "stages": ", ".join(f"'{event}'" for event in STAGES),
-    "known_cases": _each("WHEN '{event}' THEN known.{column} IS NOT NULL", " "),
+    "stages_number": str(len(STAGES)),
+    "known_cases": _each("WHEN {number} THEN known.{column} IS NOT NULL", " "),
     "single_attributes": _of_attributes("{name}, received_at AS {name}_told_at"),
     "gathered_attributes": _of_attributes(
         "(array_agg({name} ORDER BY received_at, {name}) FILTER (WHERE {name} IS NOT NULL))[1], "

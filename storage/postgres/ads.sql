@@ -5,7 +5,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_ads (
     impression_id uuid NOT NULL, event varchar(32) COLLATE "C" NOT NULL, progress_offset varchar(32) COLLATE "C",
     occurred_at timestamptz NOT NULL, received_at timestamptz NOT NULL, test boolean NOT NULL,
     campaign_id uuid, creative_id varchar(100), content_id uuid, profile_id uuid, session_id uuid,
-    error_code varchar(50), duration integer) ON COMMIT DELETE ROWS;
+    error_code varchar(50), duration integer,
+    event_number smallint GENERATED ALWAYS AS (CASE event {numbers} END) STORED) ON COMMIT DELETE ROWS;
 
 -- clear_staged_ads: between the parts of a bisection
 TRUNCATE staged_ads;
@@ -30,10 +31,10 @@ WITH several AS MATERIALIZED (
       FROM staged_ads AS staged
      WHERE staged.impression_id NOT IN (SELECT impression_id FROM several)
        AND known.impression_id = staged.impression_id
-       AND CASE staged.event {next_cases} ELSE FALSE END
+       AND CASE staged.event_number {next_cases} ELSE FALSE END
        AND staged.test = known.test
        AND staged.received_at > greatest(known.received_at, {told_at}) AND {same_attributes}
-       AND (known.implausible OR staged.event NOT IN ({stages}) OR NOT ({next_implausible}))
+       AND (known.implausible OR staged.event_number > {stages_number} OR {in_turn})
     RETURNING known.impression_id, known.campaign_id AS campaign, known.profile_id AS profile, {counting} AS counts,
               staged.event, date_bin('1 hour', staged.occurred_at, 'epoch') AS hour
 ), fresh AS (
@@ -44,7 +45,7 @@ WITH several AS MATERIALIZED (
       FROM staged_ads AS staged
      WHERE impression_id NOT IN (SELECT impression_id FROM several)
        AND impression_id NOT IN (SELECT impression_id FROM next)
-       AND event IN ({events}) AND NOT test
+       AND event_number IS NOT NULL AND NOT test
        AND NOT EXISTS (SELECT FROM ad_impressions AS there WHERE there.impression_id = staged.impression_id)
     RETURNING known.impression_id, known.campaign_id, known.profile_id, {counting},
               CASE {first_cases} END, date_bin('1 hour', coalesce({figure_times}), 'epoch')
@@ -55,7 +56,7 @@ WITH several AS MATERIALIZED (
     SELECT impression_id, 1::bigint AS arrivals, received_at, test,
            {single_times},
            {single_attributes},
-           CASE WHEN event NOT IN ({events}) THEN ARRAY[{other}] END AS other_events
+           CASE WHEN event_number IS NULL THEN ARRAY[{other}] END AS other_events
       FROM staged_ads AS staged
      WHERE impression_id NOT IN (SELECT impression_id FROM several)
        AND impression_id NOT IN (SELECT impression_id FROM simple)
@@ -63,7 +64,7 @@ WITH several AS MATERIALIZED (
     SELECT impression_id, count(*), min(received_at), bool_or(test),
            {gathered_times},
            {gathered_attributes},
-           (array_agg(DISTINCT {other}) FILTER (WHERE event NOT IN ({events})))[1:{others_max}]
+           (array_agg(DISTINCT {other}) FILTER (WHERE event_number IS NULL))[1:{others_max}]
       FROM (SELECT *, count(*) OVER (PARTITION BY impression_id) AS together FROM staged_ads) AS staged
      WHERE together > 1
      GROUP BY impression_id
@@ -160,15 +161,15 @@ WITH several AS MATERIALIZED (
 ), ranked AS (
     SELECT staged.number, staged.repeats,
            row_number() OVER (PARTITION BY staged.impression_id ORDER BY
-               coalesce(CASE staged.event {known_cases} ELSE {other} = ANY(known.other_events) END, FALSE)
+               coalesce(CASE staged.event_number {known_cases} ELSE {other} = ANY(known.other_events) END, FALSE)
                OR staged.nth > 1 DESC, staged.number DESC) AS place
       FROM (SELECT *, row_number() OVER (PARTITION BY impression_id, event, progress_offset ORDER BY number) AS nth,
                    max(said) OVER (PARTITION BY impression_id) AS repeats
-              FROM (SELECT impression_id, event, progress_offset, row_number() OVER (ORDER BY ctid) - 1 AS number,
+              FROM (SELECT impression_id, event, progress_offset, event_number, row_number() OVER (ORDER BY ctid) - 1 AS number,
                            NULL::bigint AS said
                       FROM staged_ads WHERE EXISTS (SELECT FROM again)
                     UNION ALL
-                    SELECT impression_id, NULL, NULL, NULL, repeats FROM again) AS numbered) AS staged
+                    SELECT impression_id, NULL, NULL, NULL, NULL, repeats FROM again) AS numbered) AS staged
       LEFT JOIN ad_impressions AS known ON known.impression_id = staged.impression_id
      WHERE staged.repeats IS NOT NULL AND staged.number IS NOT NULL
 )

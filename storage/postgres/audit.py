@@ -10,6 +10,8 @@ import msgspec
 
 from ingest import tuple as copy_tuple
 from ingest.spool.frame import MASK
+from storage.playback_rows import PlaybackRows
+from storage.postgres import loaded
 from storage.postgres.partition_keeper import existing_months
 from storage.postgres.totals import Books
 
@@ -47,14 +49,25 @@ class StoredPosition(NamedTuple):
 
 
 class Audit:
-    """A read-only snapshot of the store: `async with Audit(url) as audit`. Raises asyncpg and OS errors."""
+    """A read-only snapshot of the store: `async with Audit(url) as audit`. Raises asyncpg and OS errors.
 
-    def __init__(self, url: str) -> None:
+    With `rows` of another store, views are those of the rows that it received `since_us`; raises its errors, too.
+    """
+
+    def __init__(self, url: str, rows: PlaybackRows | None = None, since_us: int = 0) -> None:
         self._url = url
+        self._rows = rows
+        self._since_us = since_us
 
     async def __aenter__(self) -> "Audit":
         # in UTC, where a day has 24 hours: times are added up below
         self._connection = await asyncpg.connect(self._url, timeout=10, server_settings={"timezone": "UTC"})
+        if self._rows is not None:
+            try:
+                await loaded.load(self._connection, self._rows, await self._rows.repairs(), self._since_us)
+            except BaseException:
+                self._connection.terminate()
+                raise
         self._snapshot = self._connection.transaction(isolation="repeatable_read", readonly=True)
         await self._snapshot.start()
         return self
@@ -97,6 +110,13 @@ class Audit:
         """YYYY-MM that retention has dropped."""
         rows = await self._connection.fetch("SELECT DISTINCT month FROM ingest_removals")
         return {row["month"].strftime("%Y-%m") for row in rows}
+
+    async def has_rows(self) -> bool:
+        """Whether there are rows of playback events."""
+        return any([
+            await self._connection.fetchval(f"SELECT EXISTS (SELECT FROM playback_events_{month.replace('-', '_')})")
+            for month in await self.months()
+        ])  # fmt: skip
 
     async def ad_events(self) -> int:
         """That the rows of ad_impressions hold, repeats left out."""

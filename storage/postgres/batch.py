@@ -1,10 +1,12 @@
 """Which frame of a batch takes which way into the table. Rows are told apart only where a frame gives cause."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ingest.ad import AD_SCHEMAS
-from ingest.batch import FLAG_CLOCK_BROKEN, KIND_AD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.batch import FLAG_CLOCK_BROKEN, FLAGS, HEARTBEAT_FLAGS, KIND_AD, KIND_CMCD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.cmcd import CMCD_SCHEMAS
 from ingest.spool.frame import Frame
 from ingest.spool.run import TYPES, Form, Run
 from ingest.tuple import SCHEMAS, event_key
@@ -14,6 +16,12 @@ from storage.sink import SinkRefused, Slice
 
 COLUMNS = {schema: [column.name for column in columns] for schema, columns in SCHEMAS.items()}
 """Schema id → what COPY names."""
+_KNOWN: dict[int, tuple[Collection[int], Collection[int]]] = {
+    KIND_PLAYBACK: (COLUMNS, FLAGS),
+    KIND_AD: (AD_SCHEMAS, (0,)),
+    KIND_CMCD: (CMCD_SCHEMAS, HEARTBEAT_FLAGS),
+}
+"""Kind → schemas and flags."""
 
 
 class Placed(NamedTuple):
@@ -95,16 +103,29 @@ class Batch(NamedTuple):
     """Of players whose clock is broken: settle when it happened, then staging."""
     ads: list[Placed]
     """Of ad events: merged into the rows of their impressions."""
+    staged_lines: Counter[int]
+    """Index of a slice → its lines of CMCD, which are the session stage's: only counted."""
+    elsewhere: Counter[int]
+    """Index of a slice → its rows of playback events where another store keeps them: only counted."""
 
     def staged(self) -> "Batch":
         """The same without a plain way: all of it through staging."""
         plain = [placed for stretch in self.plain for placed in stretch.placed()]
-        return Batch([], plain + self.suspected, self.broken, self.ads)
+        return self._replace(plain=[], suspected=plain + self.suspected)
+
+    def without_playback(self) -> "Batch":
+        """The same for a store that leaves the rows of playback events to another one."""
+        elsewhere: Counter[int] = Counter()
+        for stretch in self.plain:
+            elsewhere[stretch.owner] += stretch.count
+        for placed in (*self.suspected, *self.broken):
+            elsewhere[placed.owner] += placed.frame.count
+        return self._replace(plain=[], suspected=[], broken=[], elsewhere=elsewhere)
 
 
 def sort(slices: Sequence[Slice], fingerprints: Fingerprints) -> Batch:
     """Raises SinkRefused for frames of a newer gateway: they stay in the spool."""
-    batch = Batch([], [], [], [])
+    batch = Batch([], [], [], [], Counter(), Counter())
     for owner, one in enumerate(slices):
         for run in one.runs:
             if not _sort_packed(owner, run, fingerprints, batch):
@@ -120,13 +141,14 @@ def _sort_packed(owner: int, run: Run, fingerprints: Fingerprints, batch: Batch)
     forms = [form for form in run.outline.forms if form[0] != KIND_SIGNAL]
     if not forms:
         return True
-    schemas = {schema for kind, schema, _ in forms if kind != KIND_AD}
+    schemas = {schema for kind, schema, _ in forms if kind == KIND_PLAYBACK}
     if len(schemas) > 1 or not all(map(_is_known, forms)):
         return False
     divided = fingerprints.divide(run.packed)
     if divided is None:
         return False
-    plain, suspected, broken, ads = divided
+    plain, suspected, broken, ads, lines = divided
+    batch.staged_lines[owner] += lines
     if len(plain):
         batch.plain.append(Stretch(owner, schemas.pop(), [], plain))
     if suspected:
@@ -151,6 +173,9 @@ def _sort_frames(owner: int, incarnation: str, frames: list[Frame], fingerprints
         if frame.kind == KIND_AD:
             batch.ads.append(Placed(owner, frame))
             continue
+        if frame.kind == KIND_CMCD:
+            batch.staged_lines[owner] += frame.count
+            continue
         suspected = fingerprints.suspect(frame)
         if frame.flags & FLAG_CLOCK_BROKEN:
             batch.broken.append(Placed(owner, frame))
@@ -163,9 +188,8 @@ def _sort_frames(owner: int, incarnation: str, frames: list[Frame], fingerprints
 
 def _is_known(form: Form) -> bool:
     kind, schema, flags = form
-    if kind == KIND_AD:
-        return schema in AD_SCHEMAS and not flags
-    return kind == KIND_PLAYBACK and schema in COLUMNS and not flags & ~FLAG_CLOCK_BROKEN
+    schemas, known = _KNOWN.get(kind, ((), ()))
+    return schema in schemas and flags in known
 
 
 def rows_of(placed: Placed) -> list[Row]:

@@ -16,7 +16,8 @@ import structlog
 from ingest.clock import Clock
 from ingest.spool.disk import Disk
 from storage import metrics, watch
-from storage.postgres import positions, views, watch_history
+from storage.playback_rows import PlaybackRows
+from storage.postgres import backfill, positions, views, watch_history
 from storage.postgres.connection import check_registration, connect
 from storage.postgres.refusal import translated
 from storage.postgres.statement import STATEMENTS
@@ -41,12 +42,23 @@ CLOSE_TIMEOUT_S: Final = 2.0
 
 class Derived:
     """An EventSink. `data_dir`: where the spool is; `memory_s`: how long a view is known after it was settled;
-    `waiting_s`: how long watch history waits for its profile and content."""
+    `waiting_s`: how long watch history waits for its profile and content; `rows`: of another store, where PostgreSQL
+    has none."""
 
     reader = "derived"
 
-    def __init__(self, url: str, data_dir: Path, memory_s: int, waiting_s: int, disk: Disk, clock: Clock) -> None:
+    def __init__(
+        self,
+        url: str,
+        data_dir: Path,
+        memory_s: int,
+        waiting_s: int,
+        disk: Disk,
+        clock: Clock,
+        rows: PlaybackRows | None = None,
+    ) -> None:
         self._url = url
+        self._rows = rows
         self._spool = data_dir / "spool"
         self._memory_s = memory_s
         self._waiting_s = waiting_s
@@ -68,9 +80,11 @@ class Derived:
                 await check_registration(connection, STORE)
                 known, _ = await positions.read(connection, self.reader)
                 is_new = await connection.fetchval(STATEMENTS["registration"], self.reader) is None
-                gap = first_gap(self._disk, self._spool, known)
-                if is_new or gap is not None:
-                    await self._backfill(connection, "never counted" if is_new else str(gap), is_new)
+                reason = first_gap(self._disk, self._spool, known)
+                if self._rows is not None and await backfill.unfinished(connection, self._rows) is not None:
+                    reason = "it was begun and not ended"
+                if is_new or reason is not None:
+                    await self._backfill(connection, "never counted" if is_new else str(reason), is_new)
                     known, _ = await positions.read(connection, self.reader)
             except BaseException:  # a backfill under way is rolled back whole; the spool and the rows are as they were
                 connection.terminate()
@@ -136,13 +150,18 @@ class Derived:
             raise SinkFenced(f"{moved} of {len(slices)} positions were where this reader left them.")
 
     async def _backfill(self, connection: asyncpg.Connection, reason: str, is_new: bool) -> None:
-        """One transaction: killed in the middle it never was."""
+        """From PostgreSQL's rows one transaction: killed in the middle it never was. From others' in pieces."""
+        now_us = self._clock.now_us()
+        log.info("derived_backfill_begins", reason=reason)
+        if self._rows is not None:
+            pieces = self._spool, self._disk, now_us, self._memory_s, BACKFILL_TIMEOUT_S
+            counted, watched = await backfill.run(connection, self._rows, self.reader, *pieces)
+            log.info("derived_backfilled", views=counted, watched=watched)
+            return
         stored, _ = await positions.read(connection, STORE)
         gap = first_gap(self._disk, self._spool, stored)
         if gap is not None:
             raise SinkLost(f"rebuild_needed: the store lacks what the spool no longer has: {gap}")
-        now_us = self._clock.now_us()
-        log.info("derived_backfill_begins", reason=reason)
         async with connection.transaction():
             await views.take_turn(connection)
             if is_new:  # another node may have been first: then there is nothing to forget

@@ -88,15 +88,16 @@ class Fingerprints:
         """Whether an id of `frame` was seen before, in an earlier frame or in this one. All are seen from now on."""
         return self._everything or self._generations.suspect(frame.rows, frame.ends_table)
 
-    def divide(self, packed: Any) -> tuple[Any, list[int], list[int], list[int]] | None:
+    def divide(self, packed: Any) -> tuple[Any, list[int], list[int], list[int], int] | None:
         """As `suspect`, of the playback in a run in the Rust core: its frames of which nothing is suspected, as another
-        such object or the same; the numbers of the suspected ones; of those of broken clocks; of those of ad events.
+        such object or the same; the numbers of the suspected ones; of those of broken clocks; of those of ad events;
+        and how many lines of CMCD there are.
 
         None where the frames have to be looked at one by one.
         """
         if isinstance(self._generations, Generations):
             return None
-        found: tuple[Any, list[int], list[int], list[int]] = self._generations.divide(packed)
+        found: tuple[Any, list[int], list[int], list[int], int] = self._generations.divide(packed)
         return found
 
     def keep(self) -> None:

@@ -55,6 +55,12 @@ async def move(
     return count
 
 
+async def raise_to(connection: asyncpg.Connection, reader: str, sequences: Mapping[str, int]) -> None:
+    """Begin or move positions to these, those that are behind; their books stay. Raises the driver's errors."""
+    incarnations = [UUID(hex=name) for name in sequences]
+    await connection.execute(STATEMENTS["stood_elsewhere"], reader, incarnations, list(sequences.values()))
+
+
 def _incarnations(slices: Sequence[Slice]) -> list[Any]:
     return [UUID(hex=one.incarnation) for one in slices]
 

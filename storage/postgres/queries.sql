@@ -15,6 +15,13 @@ SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') 
 -- registration: missing means that this is not the database the positions were kept in
 SELECT registration_id FROM ingest_registration WHERE reader = $1;
 
+-- choose_playback: whose the rows of playback events are; the first one stays, and who comes second waits for it
+INSERT INTO ingest_registration (reader, registration_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- keeps_playback: whether rows of playback events were ever written here; ad events are booked under a month of their own
+SELECT EXISTS (SELECT FROM ingest_positions, jsonb_object_keys(coalesce(totals -> 'months', '{}')) AS month
+                WHERE reader = $1 AND month <> 'ads');
+
 -- positions: where every incarnation stands, with its books
 SELECT incarnation, sequence, totals::text AS totals FROM ingest_positions WHERE reader = $1;
 
@@ -131,14 +138,34 @@ sent AS (
      GROUP BY 1, 2
 );
 
--- views_of_table: the {sent} of the rows received since $5, and in the same snapshot the positions up to which the store has
--- them. $3: seconds that a sane clock may be off, $4: how far a corrected time may lie ahead of its receipt
+-- stood_of_store: before {sent}, in the same snapshot as the rows: the positions up to which the store has them
 stood AS (
     INSERT INTO ingest_positions AS position (reader, incarnation, sequence)
     SELECT 'derived', incarnation, sequence FROM ingest_positions WHERE reader = 'postgres'
     ON CONFLICT (reader, incarnation) DO UPDATE
        SET sequence = greatest(position.sequence, excluded.sequence), updated_at = now()
-), sent AS (
+);
+
+-- stood_elsewhere: the same where another store has the rows, which was read behind these positions
+INSERT INTO ingest_positions AS position (reader, incarnation, sequence)
+SELECT $1, incarnation, sequence FROM unnest($2::uuid[], $3::bigint[]) AS stood (incarnation, sequence)
+ON CONFLICT (reader, incarnation) DO UPDATE
+   SET sequence = greatest(position.sequence, excluded.sequence), updated_at = now();
+
+-- make_loaded: the names of what another store keeps; they come first in the search path, and end with the connection
+DROP TABLE IF EXISTS pg_temp.playback_events, pg_temp.clock_repairs;
+CREATE TEMPORARY TABLE playback_events (LIKE playback_events INCLUDING DEFAULTS);
+CREATE TEMPORARY TABLE clock_repairs (LIKE clock_repairs INCLUDING DEFAULTS);
+
+-- analyze_loaded: nobody else does it to temporary tables
+ANALYZE pg_temp.playback_events; ANALYZE pg_temp.clock_repairs;
+
+-- drop_loaded: they are in nobody's way any more
+DROP TABLE pg_temp.playback_events, pg_temp.clock_repairs;
+
+-- views_of_table: the {sent} of the rows received since $5. $3: seconds that a sane clock may be off, $4: how far a corrected
+-- time may lie ahead of its receipt
+sent AS (
     SELECT event.session_id, event.content_id, (floor(extract(epoch FROM min(
                CASE WHEN abs(extract(epoch FROM event.received_at - event.sent_at)) > $3::int
                     THEN event.received_at
@@ -156,6 +183,17 @@ DELETE FROM ingest_positions WHERE reader = 'derived';
 
 -- register: after the backfill, in its transaction
 INSERT INTO ingest_registration (reader) VALUES ($1) ON CONFLICT DO NOTHING;
+
+-- backfill: how far the one of $1, which has another store's rows, has come; NULL when none is under way
+SELECT totals::text FROM ingest_positions WHERE reader = 'derived_backfill' AND incarnation = $1;
+
+-- keep_backfill: in the transaction of its piece
+INSERT INTO ingest_positions AS position (reader, incarnation, sequence, totals)
+VALUES ('derived_backfill', $1, 0, $2::text::jsonb)
+ON CONFLICT (reader, incarnation) DO UPDATE SET totals = excluded.totals, updated_at = now();
+
+-- end_backfill: in the transaction of its last piece
+DELETE FROM ingest_positions WHERE reader = 'derived_backfill' AND incarnation = $1;
 
 -- forget_views: settled before $1, at most $2
 DELETE FROM view_firsts WHERE ctid = ANY (ARRAY(SELECT ctid FROM view_firsts WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED));
@@ -176,3 +214,14 @@ SELECT content_id, hotness_score, view_count_24h, view_count_7d, view_count_30d,
 SELECT content_id, hotness_score, view_count_24h, view_count_7d, view_count_30d, replication_tier, ttl_hint, updated_at
   FROM content_hotness WHERE $1::int IS NULL OR replication_tier = $1
  ORDER BY hotness_score DESC, content_id LIMIT $2;
+
+-- fill_aliases: names of contents, those that are new
+INSERT INTO content_alias (content_id, owner, alias)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) ON CONFLICT (content_id) DO NOTHING;
+
+-- content_names: of the contents $1, the title that the catalogue has, else what players call it
+SELECT wanted.id, coalesce(content.title, content_alias.alias) AS name
+  FROM unnest($1::uuid[]) AS wanted (id)
+  LEFT JOIN content ON content.id = wanted.id
+  LEFT JOIN content_alias ON content_alias.content_id = wanted.id
+ WHERE coalesce(content.title, content_alias.alias) IS NOT NULL;

@@ -6,7 +6,7 @@ may be earlier by what the network took, and near a full hour the view another h
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from storage.postgres.partition import Month
 from storage.postgres.partition_keeper import existing_months
 from storage.postgres.refusal import translated
 from storage.postgres.statement import STATEMENTS
+from storage.postgres.totals import Books
 from storage.redis.sign import PADDING_BYTES, Signs
 
 READER: Final = "postgres"
@@ -55,6 +56,15 @@ class Stand(NamedTuple):
     """In the frames below them, duplicates and dead ones included, what damage took left out."""
     signals: int
     """The same, of heartbeats."""
+
+    @classmethod
+    def of(cls, books: Mapping[str, Books], sequences: Mapping[str, int]) -> "Stand":
+        """As the positions of a store say it, by incarnation."""
+        return cls(
+            {name: sequence for name, sequence in sequences.items() if sequence},
+            sum(one.rows - one.staged - one.elsewhere - one.quarantined.rows for one in books.values()),
+            sum(one.signals - one.quarantined.signals for one in books.values()),
+        )
 
 
 class Snapshot:
@@ -94,11 +104,7 @@ class Snapshot:
         with translated():
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 sequences, books = await positions.read(self._connection, READER)
-        return Stand(
-            {name: sequence for name, sequence in sequences.items() if sequence},
-            sum(one.rows - one.quarantined.rows for one in books.values()),
-            sum(one.signals - one.quarantined.signals for one in books.values()),
-        )
+        return Stand.of(books, sequences)
 
     async def months(self, since_us: int, door_past_s: int) -> list[Month]:
         """Those that may hold rows received since then, in order, where the door takes `door_past_s` old ones."""

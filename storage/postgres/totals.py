@@ -1,18 +1,19 @@
 """The books of a position: what became of every event an incarnation received, up to a sequence. Pure.
 
     received = rows + signals + duplicates + rejected                 as the spool's frames say
-    rows     = stored + duplicate + sum(dead) + quarantined.rows      as this store says
+    rows     = stored + duplicate + staged + elsewhere + sum(dead) + quarantined.rows      as this store says
 
 `totals` of ingest_positions is this as JSON; `hash` is a sum of xxh3_64 of COPY tuples modulo 2^64, free of order.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from ingest.batch import MONTH_AD, MONTH_UNSETTLED
+from ingest.batch import MONTH_AD, MONTH_CMCD, MONTH_UNSETTLED
 from ingest.spool.frame import MASK, Totals
 from ingest.spool.incarnation import State
 from ingest.spool.reader import Lost
@@ -21,6 +22,11 @@ UNSETTLED = "unsettled"
 """Of `read_months`: rows of broken clocks, whose month is known only here."""
 ADS = "ads"
 """Ad events of whatever month. `months` has no hash of them: merged, they are no rows any more."""
+CMCD = "cmcd"
+"""Lines of CMCD, in `read_months` alone: they are the session stage's, which has books of its own."""
+
+_NAMES: Final = {MONTH_UNSETTLED: UNSETTLED, MONTH_AD: ADS, MONTH_CMCD: CMCD}
+"""Of what is no month."""
 
 
 class Quarantined(Struct, frozen=True):
@@ -51,6 +57,10 @@ class Books(Struct, frozen=True):
     stored: int = 0
     duplicate: int = 0
     """Rows that the store had already."""
+    staged: int = 0
+    """Lines of CMCD: left to the session stage."""
+    elsewhere: int = 0
+    """Rows that are another required reader's: of two stores one keeps playback events, the other ad events."""
     dead: dict[str, int] = {}
     """Rows that the store refused, by reason: `month_dropped`, `sqlstate_23514`."""
     quarantined: Quarantined = Quarantined()
@@ -68,6 +78,10 @@ class Booking:
 
     stored: int = 0
     duplicate: int = 0
+    staged: int = 0
+    """Lines of CMCD, of which it did nothing."""
+    elsewhere: int = 0
+    """Rows of another reader's, of which it did nothing either."""
     dead: dict[str, int] = field(default_factory=dict)
     months: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -90,6 +104,8 @@ def moved(before: Books, state: State, lost: Sequence[Lost], booking: Booking) -
     """
     stored = before.stored + booking.stored
     duplicate = before.duplicate + booking.duplicate
+    staged = before.staged + booking.staged
+    elsewhere = before.elsewhere + booking.elsewhere
     reasons = {**before.dead, **booking.dead}
     dead = {reason: before.dead.get(reason, 0) + booking.dead.get(reason, 0) for reason in reasons}
     quarantined_rows = before.quarantined.rows + sum(one.rows for one in lost)
@@ -98,13 +114,15 @@ def moved(before: Books, state: State, lost: Sequence[Lost], booking: Booking) -
         totals = Totals(before.received, before.rows, before.signals, before.duplicates, before.rejected)
     else:
         totals = state.totals
-    missing = totals.rows - (stored + duplicate + sum(dead.values()) + quarantined_rows)
+    missing = totals.rows - (stored + duplicate + staged + elsewhere + sum(dead.values()) + quarantined_rows)
     assert missing >= 0, f"{-missing} rows more than were received"
     books = Books(
         *totals,
         rejected_by_code=before.rejected_by_code if hidden else state.rejected_by_code,
         stored=stored,
         duplicate=duplicate,
+        staged=staged,
+        elsewhere=elsewhere,
         dead=dead,
         quarantined=Quarantined(quarantined_rows + missing, quarantined_signals),
         unaccounted=before.unaccounted + missing,
@@ -115,12 +133,15 @@ def moved(before: Books, state: State, lost: Sequence[Lost], booking: Booking) -
     return books
 
 
+def booked(books: Books) -> int:
+    """Of the rows read, those of which the store says what became of them."""
+    passed_over = books.staged + books.elsewhere
+    return books.stored + books.duplicate + passed_over + sum(books.dead.values()) + books.quarantined.rows
+
+
 def balanced(books: Books) -> bool:
     """Whether the store's side of the equation holds, in sum and by month."""
-    return (
-        books.rows == books.stored + books.duplicate + sum(books.dead.values()) + books.quarantined.rows
-        and sum(month.rows for month in books.months.values()) == books.stored
-    )
+    return books.rows == booked(books) and sum(month.rows for month in books.months.values()) == books.stored
 
 
 def encode(books: Books) -> str:
@@ -134,10 +155,8 @@ def decode(text: str) -> Books:
 
 
 def month_name(number: int) -> str:
-    """24322 → `2026-11`; 0 → `unsettled`; 1 → `ads`."""
-    if number in (MONTH_UNSETTLED, MONTH_AD):
-        return UNSETTLED if number == MONTH_UNSETTLED else ADS
-    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+    """24322 → `2026-11`; 0 → `unsettled`; 1 → `ads`; 2 → `cmcd`."""
+    return _NAMES.get(number) or f"{number // 12:04d}-{number % 12 + 1:02d}"
 
 
 def _read_months(state: State) -> dict[str, MonthBook]:

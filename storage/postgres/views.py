@@ -10,7 +10,10 @@ from ingest.tuple import CLOCK_TOLERANCE_US, CORRECTED_AHEAD_MAX_US
 from storage.postgres.statement import STATEMENTS
 
 COUNT_FRAMES: Final = STATEMENTS["count_views"].format(sent=STATEMENTS["views_of_frames"].rstrip(";"))
-COUNT_TABLE: Final = STATEMENTS["count_views"].format(sent=STATEMENTS["views_of_table"].rstrip(";"))
+_OF_TABLE: Final = STATEMENTS["views_of_table"].rstrip(";")
+_AND_STOOD: Final = f"{STATEMENTS['stood_of_store'].rstrip(';')}, {_OF_TABLE}"
+COUNT_LOADED: Final = STATEMENTS["count_views"].format(sent=_OF_TABLE)
+COUNT_TABLE: Final = STATEMENTS["count_views"].format(sent=_AND_STOOD)
 
 FORGOTTEN_MAX: Final = 10_000
 """Views a statement: some 50 ms of the server."""
@@ -27,13 +30,16 @@ async def count(connection: asyncpg.Connection, packed: bytes, kept: range) -> i
     return int(await connection.fetchval(COUNT_FRAMES, kept.start, kept.stop, packed))
 
 
-async def count_stored(connection: asyncpg.Connection, since_us: int, kept: range, timeout_s: float) -> int:
+async def count_stored(
+    connection: asyncpg.Connection, since_us: int, kept: range, timeout_s: float, *, loaded: bool = False
+) -> int:
     """The same for all plays that are stored and were received since then (microseconds since 1970); the positions of
-    `derived` become those of `postgres`, as the same snapshot has them, where they are behind these."""
+    `derived` become those of `postgres`, as the same snapshot has them, where they are behind these. Not so of rows
+    that were `loaded`."""
     since = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=since_us)
     ahead_max = timedelta(microseconds=CORRECTED_AHEAD_MAX_US)
     bounds = (kept.start, kept.stop, CLOCK_TOLERANCE_US // 1_000_000, ahead_max, since)
-    return int(await connection.fetchval(COUNT_TABLE, *bounds, timeout=timeout_s))
+    return int(await connection.fetchval(COUNT_LOADED if loaded else COUNT_TABLE, *bounds, timeout=timeout_s))
 
 
 async def forget(connection: asyncpg.Connection, before: datetime) -> int:

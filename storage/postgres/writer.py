@@ -24,7 +24,7 @@ from ingest.spool.disk import Disk
 from storage import metrics
 from storage.dead_letter.letter import Letter, letter_of
 from storage.dead_letter.writer import DeadLetters
-from storage.postgres import clock_repair, positions, totals
+from storage.postgres import clock_repair, playback_store, positions, totals
 from storage.postgres.ad_statement import STATEMENTS as AD_STATEMENTS
 from storage.postgres.ads import Ads
 from storage.postgres.batch import COLUMNS, Batch, Placed, Row, Stretch, rows_of, sort
@@ -70,10 +70,14 @@ class PostgresSink:
         dead_letters: DeadLetterSettings,
         clock: Clock,
         disk: Disk,
+        *,
+        keeps_playback: bool = True,
     ) -> None:
+        """`keeps_playback`: rows of playback events are this store's; else another required reader's."""
         self._url = url
         self._door = door
-        self._fingerprints = Fingerprints(settings.fingerprints_max)
+        self._keeps_playback = keeps_playback
+        self._fingerprints = Fingerprints(settings.fingerprints_max if keeps_playback else 2)
         self._lookout = clock_repair.Lookout(door, settings.fingerprints_max, clock)
         self._months = Months(clock, door.past_s)
         self._dead = DeadLetters(data_dir, self.reader, disk, clock, dead_letters.quota_bytes)
@@ -93,10 +97,12 @@ class PostgresSink:
             connection = await connect(self._url)
             try:
                 await check_registration(connection, self.reader)
+                await playback_store.settle(connection, is_ours=self._keeps_playback)
                 await connection.execute(STATEMENTS["make_staging"])
                 await connection.execute(AD_STATEMENTS["make_staged_ads"])
                 await self._months.load(connection)
-                await self._lookout.begin(connection, self._fingerprints)
+                if self._keeps_playback:
+                    await self._lookout.begin(connection, self._fingerprints)
                 self._positions, self._books = await positions.read(connection, self.reader)
             except BaseException:
                 connection.terminate()
@@ -117,7 +123,8 @@ class PostgresSink:
                 if not slices:  # only whether it is there
                     await connection.execute("SELECT 1")
                     return
-                await self._lookout.go_on(connection, self._fingerprints, slices)
+                if self._keeps_playback:
+                    await self._lookout.go_on(connection, self._fingerprints, slices)
                 outcome = await self._write(connection, slices)
         except BaseException:
             self._fingerprints.forget()
@@ -150,6 +157,8 @@ class PostgresSink:
         if any(one.begin != self._positions.get(one.incarnation, 0) for one in slices):
             raise SinkFenced("This batch does not begin where the last one ended.")
         batch = sort(slices, self._fingerprints)
+        if not self._keeps_playback:
+            batch = batch.without_playback()
         for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._transaction(connection, slices, batch)
@@ -203,6 +212,10 @@ class PostgresSink:
         assert self._ads is not None
         outcome.ads = ads = await self._ads.merge(batch.ads, self._ads_refused)  # late: others wait for their turn
 
+        for owner, count in batch.staged_lines.items():
+            bookings[owner].staged += count
+        for owner, count in batch.elsewhere.items():
+            bookings[owner].elsewhere += count
         for stretch in plain:
             for month, (count, rows_hash) in stretch.months.items():
                 bookings[stretch.owner].store(month, count, rows_hash)

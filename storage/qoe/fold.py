@@ -8,7 +8,7 @@ sessions, or more signs a second, than are to be followed, only those are whose 
 and each stands for 2^zero_bits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -50,7 +50,8 @@ def is_followed(session: bytes, zero_bits: int) -> bool:
 class Fold:
     """The state; `minutes` is what comes of it."""
 
-    def __init__(self, sessions_max: int, signs_per_s_max: int, lease_us: int) -> None:
+    def __init__(self, sessions_max: int, signs_per_s_max: int, leases_us: Sequence[int]) -> None:
+        """`leases_us`: how long a session may be silent, by class of heartbeats."""
         self.sessions: dict[bytes, Session] = {}
         self.minutes = Minutes()
         self.zero_bits = 0
@@ -62,14 +63,14 @@ class Fold:
         """Signs that came too late for their place in the order."""
         self._sessions_max = sessions_max
         self._signs_max = signs_per_s_max * (PACE_US // 1_000_000)
-        self._lease_us = lease_us
+        self._leases_us = leases_us
         self._waiting: list[tuple[int, bytes]] = []
         self._swept_us = self._paced_us = 0
         self._signs = self._calm = 0
 
     def take(self, signs: Iterable[FollowedSign]) -> None:
         """Signs of followed sessions, in the order in which they were received."""
-        sessions, minutes, lease_us = self.sessions, self.minutes, self._lease_us
+        sessions, minutes, leases_us = self.sessions, self.minutes, self._leases_us
         minutes.weight = 1 << self.zero_bits
         touched = {}
         for session_id, sign in signs:
@@ -81,7 +82,7 @@ class Fold:
                 session.received_us = sign.received_us
             if not session.pending and sign.sequence == session.highest + 1:
                 _number(session, sign, minutes)
-                advance(session, sign, minutes, lease_us)
+                advance(session, sign, minutes, leases_us[sign.heartbeat])
             else:
                 session.pending.append(sign)
                 touched[session_id] = session
@@ -147,7 +148,7 @@ class Fold:
                 _meet_in_middle(session, sign)
         if not session.met:  # its first one in order
             session.last_us = session.first_us = sign.time_us
-        advance(session, sign, minutes, self._lease_us)
+        advance(session, sign, minutes, self._leases_us[sign.heartbeat])
 
     def _take_late(self, session: Session, sign: Sign) -> None:
         bit = 1 << min(session.highest - sign.sequence, SEEN_BITS)
@@ -157,10 +158,11 @@ class Fold:
             self.minutes.add(max(sign.time_us, session.first_us), session.place, RECEIVED)
 
     def _sweep(self) -> None:
-        silent_us, forgotten_us = self.clock_us - self._lease_us - WAIT_US, self.clock_us - MEMORY_US
+        silent_us = [self.clock_us - lease_us - WAIT_US for lease_us in self._leases_us]
+        forgotten_us = self.clock_us - MEMORY_US
         gone = []
         for session_id, session in self.sessions.items():
-            if session.received_us < silent_us and not session.pending:
+            if session.received_us < silent_us[session.heartbeat] and not session.pending:
                 nothing_more(session, self.minutes)
                 if session.received_us < forgotten_us:
                     gone.append(session_id)

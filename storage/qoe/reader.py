@@ -37,13 +37,15 @@ SHOWN_MIN: Final = 5
 
 
 class Quality:
-    """An EventSink. `lease_us`: how long a session may be silent."""
+    """An EventSink. `leases_us`: how long a session may be silent, by class of heartbeats."""
 
     reader = "qoe"
 
-    def __init__(self, settings: QoeSettings, lease_us: int, data_dir: Path, disk: Disk, clock: Clock) -> None:
+    def __init__(
+        self, settings: QoeSettings, leases_us: Sequence[int], data_dir: Path, disk: Disk, clock: Clock
+    ) -> None:
         self._settings = settings
-        self._lease_us = lease_us
+        self._leases_us = leases_us
         self._spool = data_dir / "spool"
         self._disk = disk
         self._clock = clock
@@ -117,7 +119,7 @@ class Quality:
             return self._empty(), None
 
     def _empty(self) -> Fold:
-        return Fold(self._settings.sessions_max, self._settings.signs_per_s_max, self._lease_us)
+        return Fold(self._settings.sessions_max, self._settings.signs_per_s_max, self._leases_us)
 
     def _take(self, fold: Fold, run: Any) -> None:
         try:

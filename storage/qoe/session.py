@@ -71,7 +71,8 @@ NONE: Final = -1
 
 
 class Sign(NamedTuple):
-    """An event, as far as it matters here; NONE is absent. Times are corrected, microseconds since 1970 UTC."""
+    """An event, as far as it matters here; NONE is absent. Times are corrected, microseconds since 1970 UTC; that of a
+    stall with its duration is when it was over."""
 
     event: bytes
     """The last 8 bytes of its id."""
@@ -84,6 +85,8 @@ class Sign(NamedTuple):
     buffer_ms: int
     startup_ms: int
     place: Place
+    heartbeat: int = 0
+    """Class of its player's interval (`config.heartbeat`)."""
 
 
 class Session(Struct, array_like=True, gc=False):
@@ -119,11 +122,13 @@ class Session(Struct, array_like=True, gc=False):
     """Of signs without a sequence, the latest ones."""
     pending: list[Sign] = []
     """Not in order yet."""
+    heartbeat: int = 0
+    """Of its last sign."""
 
 
 def advance(session: Session, sign: Sign, minutes: Minutes, lease_us: int) -> None:
     """Add to `minutes` what `sign`, the next one of `session`, says."""
-    _, kind, _, time_us, _, position_s, kbps, buffer_ms, startup_ms, place = sign
+    _, kind, _, time_us, _, position_s, kbps, buffer_ms, startup_ms, place, session.heartbeat = sign
     last_us, state = session.last_us, session.state
     at_us = max(time_us, last_us)
     goes_on = _plays(session, kind, position_s)

@@ -8,17 +8,17 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from ingest import core
-from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
+from ingest.batch import HEARTBEAT_SHIFT, KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
 from ingest.spool.frame import Frame
 from ingest.spool.run import Run
 from ingest.tuple import CLOCK_TOLERANCE_US, COLUMNS, CORRECTED_AHEAD_MAX_US, POSTGRES_EPOCH_US, walk
 from storage.qoe.figures import NOT_TOLD, Place
 from storage.qoe.fold import MEMORY_US, FollowedSign, is_followed
-from storage.qoe.session import KINDS, NONE, Sign
+from storage.qoe.session import BUFFERING, KINDS, NONE, Sign
 
-PACKED: Final = Struct("<16s8sBqqqiiiiI")
-"""Session · event · kind · sequence · time_us · received_us · position_s · kbps · buffer_ms · startup_ms · number of
-the place; as native/src/quality.rs packs them."""
+PACKED: Final = Struct("<16s8sBqqqiiiiBI")
+"""Session · event · kind · sequence · time_us · received_us · position_s · kbps · buffer_ms · startup_ms · class
+of heartbeats · number of the place; as native/src/quality.rs packs them."""
 AT: Final = {column.name: number for number, column in enumerate(COLUMNS)}
 SEQUENCE, POSITION, BITRATE = AT["sequence"], AT["position"], AT["bitrate"]
 BUFFER_DURATION, STARTUP_MS = AT["buffer_duration"], AT["startup_ms"]
@@ -59,13 +59,13 @@ def read_frames(frames: list[Frame], zero_bits: int) -> tuple[list[FollowedSign]
             continue
         _check_schema(frame)
         for row in frame.tuples():
-            found = _sign(row, zero_bits)
+            found = _sign(row, zero_bits, frame.flags >> HEARTBEAT_SHIFT)
             if found is None:
                 continue
             if found[1].received_us - found[1].time_us > MEMORY_US:
                 old += 1
             else:
-                signs.append(found)
+                signs.append((found[0], _over(found[1])))
     signs.sort(key=lambda one: (one[0], one[1].sequence))
     return signs, old
 
@@ -77,11 +77,11 @@ def _check_schema(frame: Frame) -> None:
 
 def _unpacked(packed: bytes, places: list[Place]) -> Iterator[FollowedSign]:
     make = tuple.__new__
-    for session, *told, place in PACKED.iter_unpack(packed):
-        yield session, make(Sign, (*told, places[place]))
+    for session, *told, heartbeat, place in PACKED.iter_unpack(packed):
+        yield session, make(Sign, (*told, places[place], heartbeat))
 
 
-def _sign(row: bytes, zero_bits: int) -> FollowedSign | None:
+def _sign(row: bytes, zero_bits: int, heartbeat: int) -> FollowedSign | None:
     session = row[46:62]
     if not is_followed(session, zero_bits):
         return None
@@ -106,7 +106,16 @@ def _sign(row: bytes, zero_bits: int) -> FollowedSign | None:
         _integer(values[BUFFER_DURATION], NONE),
         _integer(values[STARTUP_MS], NONE),
         place,
+        heartbeat,
     )
+
+
+def _over(sign: Sign) -> Sign:
+    """A stall that is told with its duration, and as of its begin, is a sign of when it was over."""
+    if sign.kind != BUFFERING or sign.buffer_ms <= 0:
+        return sign
+    over_us = min(sign.time_us + sign.buffer_ms * 1_000, sign.received_us)
+    return sign._replace(time_us=max(sign.time_us, over_us))
 
 
 def _integer(value: bytes | None, absent: int = 0) -> int:

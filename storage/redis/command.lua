@@ -4,26 +4,30 @@
 
 local call = redis.call
 
--- command(…, list), a thousand at a time
-local function in_parts(list, command, ...)
-  local arguments = {command, ...}
-  local fixed = #arguments
+-- command(key, flag if there is one, list), a thousand at a time
+local function in_parts(list, command, key, flag)
   for first = 1, #list, 1000 do
-    local n = math.min(1000, #list - first + 1)
-    for i = 1, n do arguments[fixed + i] = list[first + i - 1] end
-    call(unpack(arguments, 1, fixed + n))
+    local last = math.min(first + 999, #list)
+    if flag then
+      call(command, key, flag, unpack(list, first, last))
+    else
+      call(command, key, unpack(list, first, last))
+    end
   end
 end
 
--- the answers to command(…, names), false where there is nothing
-local function fetched(names, command, ...)
-  local values, arguments = {}, {command, ...}
-  local fixed = #arguments
+-- the answers to command(key if there is one, names), false where there is nothing
+local function fetched(names, command, key)
+  local values = {}
   for first = 1, #names, 1000 do
-    local n = math.min(1000, #names - first + 1)
-    for i = 1, n do arguments[fixed + i] = names[first + i - 1] end
-    local part = call(unpack(arguments, 1, fixed + n))
-    for i = 1, n do values[first + i - 1] = part[i] end
+    local last, part = math.min(first + 999, #names), nil
+    if key then
+      part = call(command, key, unpack(names, first, last))
+    else
+      part = call(command, unpack(names, first, last))
+    end
+    if last == #names and first == 1 then return part end
+    for i = 1, #part do values[first + i - 1] = part[i] end
   end
   return values
 end

@@ -15,6 +15,7 @@ from ingest.spool.disk import Disk
 from storage import metrics
 from storage.redis import key
 from storage.redis.connection import connect, translated
+from storage.redis.entry import LEASES
 from storage.redis.gap import first_gap
 from storage.redis.script import joined
 from storage.redis.sign import Batch, UnknownSchema, batches
@@ -27,8 +28,8 @@ APPLY_SHA1: Final = sha1(APPLY, usedforsecurity=False).hexdigest()
 KEYS: Final = (key.REGISTRATION, key.POSITIONS, key.TOTALS, key.LIVE)
 
 MEMORY_LEASES: Final = 4
-"""A session is remembered this many leases after its last sign: longer than the slowest players wait between heartbeats
-(30 s), so that one which ended or paused, and goes on sending them, is not taken for a viewer."""
+"""A session is remembered this many leases after its last sign, its own or those of the settings, whichever are longer:
+so that one which ended or paused, and goes on sending heartbeats, is not taken for a viewer."""
 
 REGISTER: Final = b"""#!lua
 if redis.call('EXISTS', KEYS[1]) == 1 then return {redis.call('GET', KEYS[1]), 0} end
@@ -98,8 +99,8 @@ class Counters:
         self._disk = disk
         self._clock = clock
         self._chance = chance
-        self._lease_us = settings.lease_us
-        self._memory_us = MEMORY_LEASES * self._lease_us
+        self._leases = LEASES.pack(*settings.leases_us)
+        self._memory_us = MEMORY_LEASES * settings.lease_us
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
         self._limit_streams = int(settings.limit_streams)
@@ -164,7 +165,7 @@ class Counters:
 
     async def _apply(self, client: Any, batch: Batch, now_us: int) -> None:
         arguments = (
-            *(self._registration, now_us, self._lease_us, self._memory_us // 1_000, self._view_memory_s),
+            *(self._registration, now_us, self._leases, self._memory_us // 1_000, self._view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
             *(self._viewers_exact_max, self._limit_streams),
         )

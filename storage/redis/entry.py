@@ -3,6 +3,8 @@
 from struct import Struct
 from typing import Final
 
+from config.heartbeat import CLASSES
+
 VIEW: Final = Struct("<32si")
 """Session and content · hour."""
 SESSION: Final = Struct("<16sBB")
@@ -12,11 +14,14 @@ SINGLE: Final = 16
 PROFILE: Final = 32
 """Between the slots and the event ids are the 16 bytes of the profile that the session named."""
 REGISTER: Final = Struct("<dBd16sd")
-"""Order · rank · base_us · content · time_us."""
+"""Order · rank, and above four bits the class of its player's heartbeat interval · base_us · content · time_us."""
+HEARTBEAT_SHIFT: Final = 4
+LEASES: Final = Struct(f"<{CLASSES}d")
+"""By class, microseconds."""
 POSITION: Final = Struct("<32sdd")
 """Incarnation · position before · position behind."""
 
-Register = tuple[int, int, bytes, int, int]
+Register = tuple[int, int, bytes, int, int, int]
 Slots = list[Register | None]
 EventIds = list[bytes]
 IDS_MAX: Final = 32
@@ -30,9 +35,13 @@ def packed_session(session: bytes, slots: Slots, mask: int, ids: EventIds, profi
         mask |= PROFILE
     for slot, register in enumerate(slots):
         if register is not None:
-            order, rank, content, base_us, time_us = register
+            order, rank, content, base_us, time_us, heartbeat = register
             mask |= 1 << slot
-            parts.append(REGISTER.pack(order, rank, -base_us, content, time_us))
+            parts.append(
+                REGISTER.pack(
+                    order, rank | heartbeat << HEARTBEAT_SHIFT if heartbeat else rank, -base_us, content, time_us
+                )
+            )
     ids = ids[-IDS_MAX:]
     parts[0] = SESSION.pack(session, mask, len(ids))
     return b"".join([*parts, profile, *ids])

@@ -19,16 +19,19 @@ derives the names of views, sessions, viewers, samples and streams from the tag 
                                           last `level` bits of its hash are zero, and it stands for 2^level
     {ingest}:samples             hash     content (uuid text) → its sample: level u8, bits u32 of the levels that have a
                                           set (0: the one without a level), seed of the hash (the rest; sample.lua).
-                                          Only of contents with more viewers than viewers_exact_max; gone 4 leases after
-                                          the last of them had a sign
+                                          Only of contents with more viewers than viewers_exact_max; gone 4 of the
+                                          longest leases (50 minutes) after the last of them had a sign
     {ingest}:live                zset     content (uuid text), scored by the end of its last lease (epoch s) or later
-    {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 leases after its last sign
+    {ingest}:session:<16 bytes>  string   what apply.lua remembers of a session; gone 4 of its leases, or 4 of the
+                                          settings, after its last write
     {ingest}:streams:<16 bytes>  zset     of a profile: session (16 bytes), scored by when it was written (epoch s), the
-                                          latest 64, ended ones among them (owner.lua); gone 24 leases after that
+                                          latest 64, ended ones among them (owner.lua); gone 24 of the longest
+                                          of their leases after that
     {ingest}:ad:campaign:<id>    hash     of a campaign (uuid text), for ad servers (storage/campaign.py): impressions ·
                                           clicks · completions · spent · spent_today · remaining_total ·
                                           remaining_daily ("": no such budget) · as_of; gone a day after its last write
     {ingest}:ad:campaigns        string   the day (UTC, YYYY-MM-DD) on which all of these were written; for a minute
+    {ingest}:rate:<id>           hash     the pool of a write key's rate (rate.lua); gone a minute after it is full
     {ingest}:owners              zset     profile (16 bytes), scored by when its set was last written (epoch s); of
                                           the last minute, and only where streams are limited
 
@@ -133,6 +136,11 @@ def streams(profile: UUID) -> bytes:
 def campaign(campaign_id: UUID) -> str:
     """What an ad server asks of one campaign."""
     return f"{TAG}ad:campaign:{campaign_id}"
+
+
+def rate(bucket: str) -> str:
+    """What the collectors share of a write key's rate."""
+    return f"{TAG}rate:{bucket}"
 
 
 def hour_of(time_us: int) -> int:

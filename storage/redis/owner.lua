@@ -17,27 +17,32 @@ local function owns(session, profile, now_us, memory_ms)
   return true
 end
 
--- {profile, session, …} → {key, its members now, session, …}; an error where a key is not ours
+-- {profile, session, its memory (ms), …} → {key, its members now, session, memory, …}; an error where a key is not ours
 local function owners_of(streams, tag)
-  local owners = {}
-  for i = 1, #streams, 2 do
-    local key = tag .. 'streams:' .. streams[i]
-    owners[#owners + 1] = {key, call('ZCARD', key), streams[i + 1]}
+  local owners, prefix = {}, tag .. 'streams:'
+  for i = 1, #streams, 3 do
+    local n, key = #owners, prefix .. streams[i]
+    owners[n + 1], owners[n + 2], owners[n + 3], owners[n + 4] = key, call('ZCARD', key), streams[i + 1], streams[i + 2]
   end
   return owners
 end
 
 -- `latest`: the set of profiles that were written lately, where somebody reads it
-local function note_streams(owners, now_us, memory_ms, latest)
+local function note_streams(owners, now_us, latest)
   local now_s, profiles = math.floor(now_us / 1000000), {}
-  for _, owner in ipairs(owners) do
-    call('ZADD', owner[1], now_s, owner[3])
-    if owner[2] >= STREAMS_MAX then call('ZREMRANGEBYRANK', owner[1], 0, -STREAMS_MAX - 1) end
-    call('PEXPIRE', owner[1], KEPT_MEMORIES * memory_ms)
-    profiles[#profiles + 1] = now_s
-    profiles[#profiles + 1] = string.sub(owner[1], -16)
+  for i = 1, #owners, 4 do
+    local key, kept_ms = owners[i], KEPT_MEMORIES * owners[i + 3]
+    call('ZADD', key, now_s, owners[i + 2])
+    if owners[i + 1] >= STREAMS_MAX then call('ZREMRANGEBYRANK', key, 0, -STREAMS_MAX - 1) end
+    if owners[i + 1] > 0 or call('PEXPIRE', key, kept_ms, 'NX') == 0 then
+      call('PEXPIRE', key, kept_ms, 'GT') -- who else is in it may send heartbeats more rarely
+    end
+    if latest then
+      profiles[#profiles + 1] = now_s
+      profiles[#profiles + 1] = sub(key, -16)
+    end
   end
-  if latest and #profiles > 0 then
+  if #profiles > 0 then
     in_parts(profiles, 'ZADD', latest)
     call('ZREMRANGEBYSCORE', latest, '-inf', now_s - LATEST_S)
     call('EXPIRE', latest, LATEST_S)

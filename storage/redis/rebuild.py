@@ -19,7 +19,8 @@ from config.settings import RedisSettings
 from storage.redis import key
 from storage.redis.connection import connect, translated
 from storage.redis.counters import KEYS, MEMORY_LEASES, CountersReplaced, apply, check_server
-from storage.redis.sign import Batch, Gathering, Signs
+from storage.redis.entry import LEASES
+from storage.redis.sign import STATES_BACK_S, Batch, Gathering, Signs
 from storage.sink import SinkUnavailable
 
 log: Any = structlog.get_logger()
@@ -31,8 +32,6 @@ REBUILD_KEYS: Final = (key.REBUILD_REGISTRATION, key.POSITIONS, key.REBUILD_TOTA
 LEFT_S: Final = 86_400
 """What a dead rebuild has counted is swept away by the next one, else gone with its registration after so long, or, its
 views, after their memory."""
-SESSIONS_BACK_S: Final = 900
-"""How far back states of sessions are looked for: a pause lasts minutes, and heartbeats behind it make no viewer."""
 MEMORY_MIN_S: Final = 3_600
 """A view is known at least so long, that a resend in the frames behind the cut still meets it."""
 CLOCKS_APART_S: Final = 60
@@ -68,7 +67,7 @@ class Rebuild:
     ) -> None:
         self._client: Any = connect(url)
         self._now_us = now_us
-        self._lease_us = settings.lease_us
+        self._leases_us = settings.leases_us
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
         self._limit_streams = int(settings.limit_streams)
@@ -116,7 +115,7 @@ class Rebuild:
 
     async def seat(self, signs: Signs, now_us: int) -> None:
         """Tell the counters in force what sessions did lately, in any order: of every session the newest sign wins."""
-        gathering = Gathering(now_us, SESSIONS_BACK_S * 1_000_000)
+        gathering = Gathering(now_us, STATES_BACK_S * 1_000_000)
         gathering.take(signs.rows, signs.ends)
         batch = gathering.batch(())._replace(views=b"", tests=0)
         await self._apply(KEYS, batch, self._view_memory_s, now_us)
@@ -141,7 +140,7 @@ class Rebuild:
 
     async def _trim(self, viewers: Sequence[bytes], now_us: int) -> None:
         """Take out leases that no sign can have given: a busy content would keep them for ever."""
-        from_s = (now_us + self._lease_us) / 1_000_000 + CLOCKS_APART_S
+        from_s = (now_us + max(self._leases_us)) / 1_000_000 + CLOCKS_APART_S
         with translated():
             async with self._client.pipeline(transaction=False) as pipeline:
                 for name in (*viewers, key.LIVE):
@@ -153,7 +152,8 @@ class Rebuild:
 
     async def _apply(self, keys: Sequence[str], batch: Batch, view_memory_s: int, now_us: int) -> None:
         arguments = (
-            *(self._registration, now_us, self._lease_us, MEMORY_LEASES * self._lease_us // 1_000, view_memory_s),
+            *(self._registration, now_us, LEASES.pack(*self._leases_us)),
+            *(MEMORY_LEASES * self._leases_us[0] // 1_000, view_memory_s),
             *(batch.positions, batch.views, batch.sessions, batch.rows, batch.signals, batch.tests),
             *(self._viewers_exact_max, self._limit_streams),
         )

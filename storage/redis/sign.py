@@ -1,17 +1,19 @@
 """What a batch of frames says about views and sessions, one entry each: Redis works by session, not by event. Pure.
 
-A sign of life or of a state becomes a register: (order, rank, content, -base_us, time_us). Of two registers the greater
-one, as tuples compare, is the newer: by order (the sequence, or the corrected time where there is none); of an event
-that came twice, the one received first. `base_us` is where its lease begins: the corrected time, at most its receipt,
-at most now. `apply.lua` goes on from there with what Redis remembers, by the same comparison.
+A sign of life or of a state becomes a register: (order, rank, content, -base_us, time_us, heartbeat). Of two registers
+the greater one, as tuples compare, is the newer: by order (the sequence, or the corrected time where there is none); of
+an event that came twice, the one received first. `base_us` is where its lease begins: the corrected time, at most its
+receipt, at most now; how long it is the class of its frame's players says, `heartbeat` (`config.heartbeat`).
+`apply.lua` goes on from there with what Redis remembers, by the same comparison.
 """
 
 from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
+from config.heartbeat import INTERVALS_S
 from ingest import core
-from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
+from ingest.batch import HEARTBEAT_SHIFT, KIND_PLAYBACK, KIND_SIGNAL, SCHEMA_PLAYBACK
 from ingest.core import RustCore
 from ingest.spool.frame import Frame
 from ingest.spool.run import Run
@@ -80,6 +82,12 @@ def _shapes(tail: str) -> list[Struct]:
     return [Struct(f">14x8s4x16s4x16s4xq4xq4x{length}s4xB{tail}") for length in range(51)]
 
 
+STATES_BACK_S: Final = 900
+"""How far back states of sessions are minded, however late they come: a pause lasts minutes, and heartbeats behind it
+make no viewer. They are few beside heartbeats; those of who was offline for longer cost Redis nothing."""
+
+MEMORY_INTERVALS: Final = 10
+"""Of a class, for which its sessions are remembered at least: four leases of 2.5 (counters.MEMORY_LEASES)."""
 PADDING_BYTES: Final = 16
 """Read beyond `sequence` where it or sent_at are NULL: a whole tuple has more columns there."""
 _WITH_SENT: Final = _shapes("i q i q")  # sent_at's length and value, sequence's length and value
@@ -87,7 +95,8 @@ _WITHOUT_SENT: Final = _shapes("i i q")
 
 
 class Gathering:
-    """Signs of frames, coalesced. `now_us` is the time of reading; a sign older than `memory_us` moves no session."""
+    """Signs of frames, coalesced. `now_us` is the time of reading. A sign of life older than `memory_us` moves no
+    session, nor a state older than STATES_BACK_S: one that comes late still decides about the heartbeats behind it."""
 
     def __init__(self, now_us: int, memory_us: int) -> None:
         self.views: dict[bytes, int] = {}
@@ -98,11 +107,12 @@ class Gathering:
         self.profiles: dict[bytes, bytes] = {}
         """Session → the profile that it named first: another one is soon named again."""
         self.single: list[tuple[bytes, int, bytes, Register, bytes]] = []
-        """Signs that must not be coalesced, as only Redis knows whether they were seen: session, rank, id, register,
-        profile (empty without)."""
+        """Not coalesced, as Redis knows whether they were seen: session, rank, id, register, profile or nothing."""
         self.rows = self.signals = self.tests = self.frames = 0
         self._now_us = now_us
+        self._memory_us = memory_us
         self._oldest_us = now_us - memory_us
+        self._oldest_state_us = min(self._oldest_us, now_us - STATES_BACK_S * 1_000_000)
 
     @property
     def entries(self) -> int:
@@ -131,13 +141,16 @@ class Gathering:
         return run.until
 
     def _take(self, frame: Frame) -> None:
-        self.take(frame.rows, frame.ends)
+        self.take(frame.rows, frame.ends, frame.flags >> HEARTBEAT_SHIFT)
 
-    def take(self, rows: bytes, ends: Sequence[int]) -> None:
+    def take(self, rows: bytes, ends: Sequence[int], heartbeat: int = 0) -> None:
         """Take tuples in, one behind the other, each ending where `ends` says: any that begin with the columns up to
-        `sequence`, with at least PADDING_BYTES behind the last of these; profiles are known of whole tuples alone."""
+        `sequence`, with at least PADDING_BYTES behind the last; profiles are known of whole tuples alone. `heartbeat`:
+        the class of their players."""
         views, sessions, profiles = self.views, self.sessions, self.profiles
-        now_us, oldest_us = self._now_us, self._oldest_us
+        now_us, oldest_us, oldest_state_us = self._now_us, self._oldest_us, self._oldest_state_us
+        if heartbeat and (memory_us := MEMORY_INTERVALS * INTERVALS_S[heartbeat] * 1_000_000) > self._memory_us > 0:
+            oldest_us, oldest_state_us = now_us - memory_us, min(oldest_state_us, now_us - memory_us)
         begin = 0
         for end in ends:
             event, content, session, time_us, received_us, event_type, test, sent_length, sent_us, length, sequence = (
@@ -162,13 +175,13 @@ class Gathering:
                 key = session + content
                 if hour < views.get(key, hour + 1):
                     views[key] = hour
-            if time_us < oldest_us:
+            if time_us < oldest_us and (rank == LIFE or time_us < oldest_state_us):
                 continue
             base_us = min(time_us, received_us + POSTGRES_EPOCH_US, now_us)
             if length == 8:
-                slot, register = BY_SEQUENCE, (sequence, rank, content, -base_us, time_us)
+                slot, register = BY_SEQUENCE, (sequence, rank, content, -base_us, time_us, heartbeat)
             else:
-                slot, register = BY_TIME, (time_us, rank, content, -base_us, time_us)
+                slot, register = BY_TIME, (time_us, rank, content, -base_us, time_us, heartbeat)
                 if broken:
                     self.single.append((session, rank, event, register, _profile(rows, here)))
                     continue
@@ -230,7 +243,7 @@ class RustGathering(Gathering):
         return run.sequence + int(until)
 
     def _take(self, frame: Frame) -> None:
-        self.tests += self._signs.add(frame.rows, frame.ends_table)
+        self.tests += self._signs.add(frame.rows, frame.ends_table, frame.flags >> HEARTBEAT_SHIFT)
 
     def _packed(self) -> tuple[bytes, bytes]:
         views, sessions = self._signs.packed()

@@ -55,7 +55,7 @@ class External(Product):
     """`serve` without --embedded: its stores are somebody else's, its ports any free ones."""
 
     def __init__(self, data_dir: Path, *, postgres: str, redis: str) -> None:
-        stores = {"INGEST_POSTGRES_URL": postgres, "INGEST_REDIS_URL": redis}
+        stores = {"INGEST_POSTGRES_URL": postgres, "INGEST_REDIS_URL": redis, "INGEST_KEYS_REQUIRED": "false"}
         super().__init__(data_dir, environment=stores)
         self._command.remove("--embedded")
 

@@ -21,6 +21,8 @@ KINDS: Final = {
     compare.SPENT,
     compare.REPEATS,
     compare.RATE,
+    compare.PACE,
+    compare.TOP,
     compare.FREQUENCY,
     compare.FREQUENCY_ASKED,
     compare.IMPRESSION,

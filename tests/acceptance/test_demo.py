@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,16 @@ from typing import Final
 
 import pytest
 
+from gateway.cql import jars
 from loadtests.procfs import Process, alive, all_stats, tree
 from loadtests.product import ROOT
+from tests import needs
 from tests.acceptance.gateway_process import let_others_through
+from tests.conftest import left_out
 
 TIMEOUT_S: Final = 120.0
+START_S: Final = 300.0
+"""With a Cassandra, on two busy cores."""
 
 
 class Demo:
@@ -56,8 +62,8 @@ class Demo:
             assert time.monotonic() < deadline, self.text()
             time.sleep(0.1)
 
-    def wait(self) -> int:
-        deadline = time.monotonic() + TIMEOUT_S
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+        deadline = time.monotonic() + timeout_s
         while self.process.poll() is None:
             self.look()
             assert time.monotonic() < deadline, self.text()
@@ -109,7 +115,22 @@ def test_a_demo_of_some_seconds_ends_by_itself_and_finds_all_equal(tmp_path: Pat
     seconds = [line for line in text.splitlines() if "acknowledged" in line and "promised" in line]
     assert len(seconds) >= 6
     assert "equal" in text.splitlines()
+    ads = re.findall(r"^ads: ([\d,]+) impressions promised, ([\d,]+) stored$", text, re.MULTILINE)
+    assert len(ads) == 1 and ads[0][0] == ads[0][1] != "0"
     assert "every acknowledged event is stored exactly once; all views are counted" in text.splitlines()
+    assert_clean(demo)
+
+
+def test_with_rows_in_cql_it_starts_a_cassandra_finds_all_equal_and_leaves_nothing(
+    tmp_path: Path, demos: list[Demo]
+) -> None:
+    if not (needs.has_java() and jars.is_installed()):
+        left_out("no Java or no Maven for Cassandra (./gw test installs them as root)")
+    demo = Demo(tmp_path, "--seconds", "8", "--store", "scylla")
+    demos.append(demo)
+    assert demo.wait(START_S) == 0, demo.text()
+    assert "cql://" in demo.text() and "psql" not in demo.text()
+    assert "every acknowledged event is stored exactly once; all views are counted" in demo.text().splitlines()
     assert_clean(demo)
 
 

@@ -16,6 +16,8 @@ from tests.acceptance.client import Answer, Book, an_event, ask, eventually, pid
 from tests.acceptance.event_stream import EventStream
 from tests.acceptance.gateway_process import Gateway, let_others_through
 
+pytestmark = pytest.mark.alone
+
 HEARTBEAT_S: Final = 2
 LEASE_S: Final = 2.5 * HEARTBEAT_S
 SEEN_S: Final = 2.0  # what is promised of a play

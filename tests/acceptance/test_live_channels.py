@@ -73,7 +73,7 @@ def test_a_channel_follows_a_viewer_who_comes_and_goes_and_its_hotness_is_served
 
     jobs = {job["job"]: job for job in gateway.statusz()["jobs"]}
     assert {job["outcome"] for job in jobs.values()} == {"done"}, jobs
-    assert set(jobs) == {"ad_campaigns", "live_channels", "content_hotness", "content_popularity"}
+    assert set(jobs) == {"ad_campaigns", "live_channels", "content_hotness", "content_popularity", "ad_retention"}
     metrics = ask(f"{admin}/metrics").text
     assert 'ingest_job_turns_total{job="content_hotness",outcome="done"}' in metrics
     agreed = "ingest_hotness_difference_ratio 0.0"

@@ -7,6 +7,8 @@ import uvloop
 
 from loadtests.overload import CROWDS, QUICK_SECONDS, QUICK_SHARE, Outcome, run, table
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:

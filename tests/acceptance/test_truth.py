@@ -6,7 +6,11 @@ import subprocess
 import sys
 from typing import Final
 
+import pytest
+
 from loadtests.product import ROOT
+
+pytestmark = pytest.mark.alone
 
 SESSIONS: Final = 10_000
 TIMEOUT_S: Final = 900.0  # what is not right yet is looked at for a while, and then told

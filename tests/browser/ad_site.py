@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.server
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,17 @@ TYPES: Final = {".html": "text/html; charset=utf-8", ".js": "text/javascript", "
 RANGE: Final = re.compile(r"bytes=(\d+)-(\d*)")
 VAST: Final = "/vast/"
 ADVERTISER: Final = "/advertiser"
+
+
+class Answered(http.server.ThreadingHTTPServer):
+    """A server whose clients may leave in mid-answer, as browsers do."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Somebody left: nothing to say; anything else is said."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class AdSite:
@@ -59,8 +71,7 @@ class AdSite:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-        self._server.daemon_threads = True
+        self._server = Answered(("127.0.0.1", 0), Answering)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:

@@ -98,9 +98,7 @@ class Chromium:
     def page(self, *, width_px: int = 1280, height_px: int = 900, dark: bool = False, scale: float = 1) -> Page:
         """An empty page of its own, sharing nothing with others."""
         context = self.ask("Target.createBrowserContext")["browserContextId"]
-        target = self.ask("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
-        session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        return Page(self, session, width_px, height_px, dark, scale)
+        return Page(self, context, width_px, height_px, dark, scale)
 
     def ask(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """One command and its result. Raises BrowserFailed."""
@@ -136,14 +134,24 @@ class Page:
     """One tab."""
 
     def __init__(
-        self, browser: Chromium, session: str, width_px: int, height_px: int, dark: bool, scale: float
+        self, browser: Chromium, context: str, width_px: int, height_px: int, dark: bool, scale: float
     ) -> None:
         self._browser = browser
-        self._session = session
+        self._context = context
+        self._target = browser.ask("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        self._session = browser.ask("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
         self.shape(width_px, height_px, scale)
         self.shade(dark)
+
+    def beside(self) -> Page:
+        """Another tab of the same profile, which shares what pages keep."""
+        return Page(self._browser, self._context, 1280, 900, False, 1)
+
+    def close(self) -> None:
+        """As by the tab's own cross: the page is told that it goes."""
+        self._browser.ask("Target.closeTarget", targetId=self._target)
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command about this page. Raises BrowserFailed."""

@@ -32,6 +32,8 @@ class StandIn:
     def __init__(self) -> None:
         self.contents: dict[str, int] = {}
         """Content → viewers."""
+        self.names: dict[str, str] = {}
+        """Content → what it is called."""
         self.away: Unavailable | None = None
         """Why there are no live numbers."""
         self.counts = Counts(0, 0, 0)
@@ -63,7 +65,9 @@ class StandIn:
         """Of who watches."""
         if self.away is not None:
             raise self.away
-        return Sample(SystemClock().now_us(), dict(self.contents))
+        sample = Sample(SystemClock().now_us(), dict(self.contents))
+        sample.names = dict(self.names)
+        return sample
 
     async def flow(self) -> Flow:
         """Of what comes in."""

@@ -54,6 +54,13 @@ def full(there: StandIn) -> StandIn:
     return there
 
 
+def test_a_content_is_shown_by_its_name_where_it_has_one(browser: Chromium, there: StandIn) -> None:
+    there.contents = {CONTENTS[0]: 3, CONTENTS[1]: 2}
+    there.names = {CONTENTS[0]: "<img src=x onerror=alert(1)>"}
+    page = opened(browser, there)
+    told(page, contents=[["<img src=x onerror=alert(1)>", "3", "–"], [CONTENTS[1], "2", "–"]], state="Live")
+
+
 def test_every_number_is_the_one_that_was_told(browser: Chromium, full: StandIn) -> None:
     page = opened(browser, full)
     told(

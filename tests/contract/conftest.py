@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 import redis
 
+from config.scylla import ScyllaSettings
 from gateway.embedded import EmbeddedPostgres, EmbeddedValkey
 from gateway.embedded.binaries import postgres_binaries, valkey_binary
 from tests import needs
 from tests.conftest import left_out
+from tests.contract import cql_store
+from tests.cql_server import Cassandra
 
 SMALL = {"shared_buffers": "64MB", "max_wal_size": "1GB"}  # two servers run beside the tests
 
@@ -62,6 +66,35 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 def embedded_url(embedded_postgres_server: str) -> Iterator[str]:
     """URL of a fresh, empty database on the embedded PostgreSQL alone, where two versions would prove no more."""
     yield from _database(embedded_postgres_server)
+
+
+@pytest.fixture(scope="session")
+def cql_keyspace(cassandra: Cassandra) -> Iterator[ScyllaSettings]:
+    """A keyspace of this process, with the schema made; dropped at the end."""
+    settings = ScyllaSettings(
+        contact_points=cassandra.contact_points,
+        port=cassandra.port,
+        keyspace=f"test_{secrets.token_hex(6)}",
+        replication=1,
+    )
+    asyncio.run(cql_store.make(settings))
+    try:
+        yield settings
+    finally:
+        asyncio.run(cql_store.drop(settings))
+
+
+@pytest.fixture
+def cql_settings(cql_keyspace: ScyllaSettings) -> ScyllaSettings:
+    """The same keyspace for every test, empty."""
+    asyncio.run(cql_store.empty(cql_keyspace))
+    return cql_keyspace
+
+
+@pytest.fixture(params=["acsylla", "cassandra"])
+def each_driver(request: pytest.FixtureRequest, cql_settings: ScyllaSettings) -> ScyllaSettings:
+    """By each driver in turn."""
+    return msgspec.structs.replace(cql_settings, driver=request.param)
 
 
 def _database(server_url: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings, RedisSettings, Settings
@@ -52,10 +52,10 @@ class House:
         self.collectors = [Collector(data_dir)]
         self.sent: list[Sign] = []
         pieces = PostgresSettings(), DoorSettings(), DeadLetterSettings()
-        self.postgres = PostgresSink(postgres_url, data_dir, *pieces, self.clock, self.disk)
+        self.postgres: EventSink = PostgresSink(postgres_url, data_dir, *pieces, self.clock, self.disk)
         self.redis = Counters(redis_url, RedisSettings(), data_dir, self.disk, self.clock)
 
-    def __enter__(self) -> "House":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -55,7 +55,7 @@ def parsed(data: bytes, *, of_head: bool = False) -> tuple[list[Answer], bytes]:
         headers = [(name.lower(), value) for name, value in (line.split(": ", 1) for line in lines)]
         assert len(dict(headers)) == len(headers), f"a header twice: {head!r}"
         by_name = dict(headers)
-        bodiless = of_head or status[1] in ("100", "204")
+        bodiless = of_head or status[1] in ("100", "204", "304")
         size_bytes = 0 if bodiless else int(by_name["content-length"])
         if len(rest) < size_bytes:
             return found, data

@@ -12,10 +12,11 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from config.settings import AdsSettings, DoorSettings, HttpSettings, Settings
-from ingest import ad
+from config.settings import AdsSettings, DoorSettings, HttpSettings, KeysSettings, Settings
+from ingest import ad, cmcd
 from ingest.ad import AdRow
-from ingest.batch import KIND_AD
+from ingest.batch import KIND_AD, KIND_CMCD, KIND_PLAYBACK, KIND_SIGNAL
+from ingest.cmcd import CmcdLine
 from ingest.entrance import Entrance
 from ingest.general import General
 from ingest.intake import Intake
@@ -59,8 +60,10 @@ class Door:
     _spool: Path
     _readers: dict[Path, Reader] = field(default_factory=dict)
     _clients: list[Client] = field(default_factory=list)
+    _frames: list[Frame] = field(default_factory=list)
     _stored: list[Row] = field(default_factory=list)
     _ads: list[AdRow] = field(default_factory=list)
+    _lines: list[CmcdLine] = field(default_factory=list)
 
     async def client(self, *, narrow: bool = False) -> Client:
         """A new connection, known to the server; `narrow`: with the smallest buffers on its side."""
@@ -113,14 +116,26 @@ class Door:
                 self._readers[directory] = Reader(directory, UnsyncedDisk(), quarantine_of(directory), 0)
         for reader in self._readers.values():
             while frames := reader.read(1 << 20).frames:
+                self._frames += frames
                 self._stored += rows(frames)
                 self._ads += ad_rows(frames)
+                self._lines += cmcd_lines(frames)
         return self._stored
+
+    def frames(self) -> list[Frame]:
+        """The frames that they came in."""
+        self.stored()
+        return [one for one in self._frames if one.tuples() != [PROBE]]
 
     def ads(self) -> list[AdRow]:
         """The ad events of them."""
         self.stored()
         return self._ads
+
+    def lines(self) -> list[CmcdLine]:
+        """The lines of CMCD among them."""
+        self.stored()
+        return self._lines
 
     def close(self) -> None:
         """Clients and readers."""
@@ -132,12 +147,18 @@ class Door:
 
 def rows(frames: Sequence[Frame]) -> list[Row]:
     """Of events, not of probes."""
-    return [decode(row) for frame in frames if frame.kind != KIND_AD for row in frame.tuples() if row != PROBE]
+    kinds = (KIND_PLAYBACK, KIND_SIGNAL)
+    return [decode(row) for frame in frames if frame.kind in kinds for row in frame.tuples() if row != PROBE]
 
 
 def ad_rows(frames: Sequence[Frame]) -> list[AdRow]:
     """Of ad events."""
     return [ad.decode(row) for frame in frames if frame.kind == KIND_AD for row in frame.tuples()]
+
+
+def cmcd_lines(frames: Sequence[Frame]) -> list[CmcdLine]:
+    """Of CMCD."""
+    return [cmcd.decode(row) for frame in frames if frame.kind == KIND_CMCD for row in frame.tuples()]
 
 
 _numbers = count(1)
@@ -151,6 +172,7 @@ async def opened(
     on: Callable[[], FileDisk] = UnsyncedDisk,
     door: DoorSettings = DoorSettings(),  # noqa: B008  it is frozen
     ads: AdsSettings = AdsSettings(),  # noqa: B008  it is frozen
+    keys: KeysSettings = KeysSettings(),  # noqa: B008  it is frozen
     **http: Any,
 ) -> AsyncIterator[Door]:
     """A door with these HttpSettings, on a disk of its own.
@@ -159,7 +181,8 @@ async def opened(
     """
     spool = root / f"door{next(_numbers)}" / "spool"
     spool.mkdir(parents=True)
-    settings, clock, disk = Settings(http=HttpSettings(lean=lean, **http), door=door, ads=ads), StoppedClock(), on()
+    settings = Settings(http=HttpSettings(lean=lean, **http), door=door, ads=ads, keys=keys)
+    clock, disk = StoppedClock(), on()
     appender = Appender(spool, disk, clock, settings.spool)
     try:
         appender.start()

@@ -31,9 +31,11 @@ class Store:
         self.data_dir = data_dir
         self.clock = StoppedClock()
 
-    def sink(self, kind: type[PostgresSink] = PostgresSink, **settings: Any) -> PostgresSink:
+    def sink(
+        self, kind: type[PostgresSink] = PostgresSink, *, keeps_playback: bool = True, **settings: Any
+    ) -> PostgresSink:
         pieces = PostgresSettings(**settings), DoorSettings(), DeadLetterSettings()
-        return kind(self.url, self.data_dir, *pieces, self.clock, FileDisk())
+        return kind(self.url, self.data_dir, *pieces, self.clock, FileDisk(), keeps_playback=keeps_playback)
 
     async def opened(self, kind: type[PostgresSink] = PostgresSink, **settings: Any) -> PostgresSink:
         sink = self.sink(kind, **settings)

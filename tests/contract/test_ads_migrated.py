@@ -16,7 +16,8 @@ from tests.contract.connected import connected
 from tests.contract.postgres_store import Store, a_store, run
 from tests.spooled import Spooled
 
-TWO_BACK = 2  # below them the merge has nothing to write to
+MERGE = 16  # the migration below which the merge has nothing to write to
+BELOW_THE_MERGE = sum(one.version >= MERGE for one in migration.migrations())  # steps
 FIGURES = "SELECT * FROM ad_campaign_hours ORDER BY campaign_id, hour"
 FREQUENCIES = "SELECT * FROM ad_frequencies WHERE impressions <> 0 ORDER BY campaign_id, profile_id, day"
 
@@ -48,7 +49,7 @@ def test_figures_are_the_same_behind_a_way_down_and_up_and_go_on_from_there(stor
         async with connected(store.url) as connection:
             before = await figures(connection)
             assert before[0] and before[1]
-            for steps in (1, TWO_BACK):
+            for steps in (1, BELOW_THE_MERGE):
                 await migration.down(connection, steps)
                 await migration.up(connection)
                 assert await figures(connection) == before
@@ -67,7 +68,7 @@ def test_rows_that_others_made_are_counted_and_booked_by_nobody(store: Store) ->
     async def scenario() -> None:
         campaign, profile = uuid4(), uuid4()
         async with connected(store.url) as connection:
-            await migration.down(connection, TWO_BACK)
+            await migration.down(connection, BELOW_THE_MERGE)
             await connection.execute(
                 "INSERT INTO ad_impressions (impression_id, campaign_id, profile_id, impression_at, start_at, test) "
                 "SELECT gen_random_uuid(), $1, $2, now(), now(), n = 3 FROM generate_series(1, 3) AS n",

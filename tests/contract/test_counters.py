@@ -91,7 +91,7 @@ def test_any_order_any_cut_and_any_resend_give_the_same_views(bench: Bench, data
 @given(data=st.data())
 @REAL_STORE
 def test_any_order_any_cut_and_any_resend_give_the_same_viewers(bench: Bench, data: st.DataObject) -> None:
-    signs = data.draw(stories(ago_max_s=60))
+    signs = data.draw(stories(ago_max_s=data.draw(st.sampled_from([60, 200, 800]))))
     bench.forget()
     for size, part in data.draw(deliveries(signs)):
         bench.write(*part, size=size)
@@ -231,6 +231,18 @@ def test_a_paused_viewer_leaves_one_lease_after_the_pause_though_heartbeats_go_o
     bench.write(a_sign("play", ago=60 * SECOND), a_sign("pause", ago=20 * SECOND), a_sign("heartbeat", ago=0))
     assert bench.viewers() == {content_of(1): {session_of(1)}}
     bench.clock.wall_us = NOW + 6 * SECOND
+    assert bench.viewers() == {}
+
+
+@pytest.mark.parametrize("kind", ["pause", "stop", "completed"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_who_left_longer_ago_than_a_session_is_remembered_is_no_viewer_in_whatever_order_that_comes(
+    bench: Bench, kind: str, first: int
+) -> None:
+    """As when a player was offline for minutes, or a busy gateway reads late; the play between them never came."""
+    signs = [a_sign(kind, ago=5 * LEASE, sequence=1), a_sign("heartbeat", ago=3 * SECOND, sequence=3)]
+    for sign in (signs[first], signs[1 - first]):
+        bench.write(sign)
     assert bench.viewers() == {}
 
 

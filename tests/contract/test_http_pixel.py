@@ -187,7 +187,6 @@ REFUSED: Final = {
     "by two lengths": a_pixel(lines=["Content-Length: 0", f"Content-Length: {len(a_pixel())}"]) + a_pixel(),
     "by length and chunks": a_pixel(content_length="0", transfer_encoding="chunked") + a_pixel(),
     "by a bare line feed": a_pixel(lines=["X-A: 1\nX-B: 1"]) + a_pixel(),
-    "by a blank in its URL": a_pixel(START + " x") + a_pixel(),
 }
 
 
@@ -200,6 +199,32 @@ def test_where_a_pixel_ends_is_never_in_doubt(tmp_path, name):
     hears = [over(tmp_path, scenario, lean=lean) for lean in (True, False)]
     assert hears[0] == hears[1]
     assert hears[0] == ((200, 1, 1) if name in HIDING else (400, 1, 0))
+
+
+RAW: Final = {
+    "a blank": START + " x",
+    "blanks and a version": START + "&x= HTTP/1.1 y",
+    "letters beyond ASCII": START + "&x=fil\xe4m",
+    "both in its path": START.replace("ad/", "ad/m\xe9 dia/"),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_a_url_that_nobody_escaped_is_read_where_we_read_it_and_ends_where_its_line_does(tmp_path, name):
+    requests = [a_pixel(RAW[name]), a_pixel(), a_request(b"x=1", target=RAW[name])]  # the last one is aiohttp's
+
+    async def scenario(door):
+        whole = await door.ask(b"".join(requests))
+        cut = await door.ask(*byte_by_byte(b"".join(requests)))
+        assert cut == whole
+        return whole.statuses, len(door.ads())
+
+    assert over(tmp_path, scenario, lean=True) == ([200] * 3, 6)
+
+    async def one_by_one(door):
+        return [(await door.ask(request)).statuses for request in requests], len(door.ads())
+
+    assert over(tmp_path, one_by_one, lean=False) == ([[200]] * 3, 3)
 
 
 def test_what_a_crawler_fires_is_a_test_unless_it_shall_count(tmp_path):

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from config.settings import HotnessSettings, RedisSettings
+from config.hotness import HotnessSettings
+from config.settings import RedisSettings
 from gateway import job_status
 from gateway.hotness_job import FAILURES_MAX, HotnessJob
 from gateway.jobs import Jobs, refresh_popularity

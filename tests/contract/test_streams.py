@@ -11,7 +11,7 @@ from storage.redis import key
 from storage.sink import SinkRefused
 from tests.contract.counting import Bench
 from tests.crowding import Crowd
-from tests.signs import LEASE, NOW, SECOND, a_sign, content_of, expected_viewers, profile_of, session_of
+from tests.signs import LEASE, LEASES, NOW, SECOND, a_sign, content_of, expected_viewers, profile_of, session_of
 
 MEMORY = 4 * LEASE
 STREAMS_MAX = 64
@@ -26,7 +26,7 @@ def bench(valkey_url: str, tmp_path: Path) -> Iterator[Bench]:
 
 def watched(bench: Bench, *profiles: int) -> list[streams.Stream]:
     asked = [profile_of(profile) for profile in profiles or (1,)]
-    return bench.loop.run(streams.of(bench.client, asked, bench.clock.wall_us, LEASE)).streams
+    return bench.loop.run(streams.of(bench.client, asked, bench.clock.wall_us, LEASES)).streams
 
 
 def sessions(bench: Bench, *profiles: int) -> list[int]:
@@ -42,9 +42,9 @@ def test_a_profile_has_the_sessions_that_name_it_and_what_began_first_comes_firs
         a_sign(session=3, profile=2, ago=5 * SECOND),
         a_sign(session=4),
     )
-    assert watched(bench) == [
-        (NOW - 9 * SECOND, session_of(2), profile_of(1), content_of(2), NOW - 9 * SECOND + LEASE),
-        (NOW - 3 * SECOND, session_of(1), profile_of(1), content_of(1), NOW - 3 * SECOND + LEASE),
+    assert [tuple(stream) for stream in watched(bench)] == [
+        (NOW - 9 * SECOND, session_of(2), profile_of(1), content_of(2), NOW - 9 * SECOND + LEASE, LEASE),
+        (NOW - 3 * SECOND, session_of(1), profile_of(1), content_of(1), NOW - 3 * SECOND + LEASE, LEASE),
     ]
     assert sessions(bench, 1, 2) == [2, 3, 1]
     assert sessions(bench, 3) == []

@@ -5,6 +5,7 @@
     request   bytes of a request → bytes of its answer: the lean connection, decode and append in it
     drain     frames on disk → the messages of COPY, with positions and books: feed and PostgreSQL writer
     count     frames → the arguments of the script: the Redis reader
+    stage     frames of CMCD → frames of events, with the streams' states: the session stage; SQLite in it
 
 Left out: what the kernel, the drivers' protocols and the garbage collector take.
 """
@@ -31,13 +32,26 @@ from storage.postgres.writer import PostgresSink
 from storage.redis import counters
 from storage.redis.counters import Counters
 from storage.sink import Slice
-from tests.instructions.swallowing import SameThread, SwallowingPostgres, SwallowingRedis, SwallowingTransport
+from storage.stage.staging import Staging
+from storage.stage.store import Store
+from storage.stage.window import WINDOW_US
+from tests.instructions.swallowing import (
+    SameThread,
+    SwallowingPostgres,
+    SwallowingRedis,
+    SwallowingTransport,
+    at_once,
+)
 from tests.instructions.traffic import NOW_US, StoppedClock, request
+from tests.instructions.viewers import seconds_of
 
 COMPANY: Final = 10
 """Requests that share an fsync."""
 BATCH_BYTES: Final = 256 * 1024
 """Of frames a transaction and a script call."""
+SECOND_BYTES: Final = 1024 * 1024
+"""The stage's bite: more than a second of the viewers brings. It has a turn a second here."""
+WINDOW_S: Final = WINDOW_US // 1_000_000
 
 Work = Callable[[], Awaitable[None]]
 Part = Callable[[Path, list[bytes]], AbstractAsyncContextManager[Work]]
@@ -202,10 +216,39 @@ async def counting(room: Path, bodies: list[bytes]) -> AsyncIterator[Work]:
     feed.close()
 
 
+@asynccontextmanager
+async def staging(room: Path, bodies: list[bytes]) -> AsyncIterator[Work]:
+    clock, seconds = StoppedClock(), seconds_of(len(bodies), len(bodies[0].split(b'"event_id"')) - 1)
+    incarnation = Incarnation.begin(room / "spool", FileDisk(), clock, bytes(range(16)))
+    groups = []
+    for received in seconds:
+        groups.append(Group([incarnation.encode(body, at_us) for body, at_us in received]))
+        groups[-1].after = incarnation.state()
+    store = Store(room, FileDisk(), clock, lambda count: bytes(range(1, 1 + count)))
+    stage = Staging(store, room, DoorSettings().past_s, clock, FileDisk(), asyncio.Event())
+    with patch.object(asyncio, "to_thread", at_once):
+        stage._feed.seat(await store.open())
+
+    async def work() -> None:
+        with patch.object(asyncio, "to_thread", at_once):
+            for number in range(len(groups) + WINDOW_S):
+                if number < len(groups):
+                    incarnation.commit(groups[number])
+                    stage._feed.refresh()
+                    stage._take(stage._feed.read(SECOND_BYTES))
+                await stage._turn(NOW_US + (number - WINDOW_S + 1) * 1_000_000)
+
+    yield work
+    assert not stage._window.lines, "all of them were judged"
+    incarnation.let_go()
+    await store.close()
+
+
 PARTS: Final[dict[str, Part]] = {
     "decode": decoding,
     "append": appending,
     "request": requesting,
     "drain": draining,
     "count": counting,
+    "stage": staging,
 }

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from storage.postgres.playback_store import CHOICE, OURS
 from storage.postgres.statement import STATEMENTS
 
 T = TypeVar("T")
@@ -24,6 +25,11 @@ class SameThread:
         return done
 
     def shutdown(self) -> None: ...
+
+
+async def at_once(work: Callable[..., T], *arguments: Any) -> T:
+    """The same in place of asyncio.to_thread."""
+    return work(*arguments)
 
 
 class SwallowingTransport(asyncio.Transport):
@@ -52,8 +58,8 @@ class SwallowingPostgres:
     async def fetch(self, *_: Any) -> list[Any]:
         return []
 
-    async def fetchval(self, *_: Any) -> Any:
-        return True
+    async def fetchval(self, _: str, *arguments: Any) -> Any:
+        return OURS if arguments == (CHOICE,) else True
 
     async def fetchrow(self, *_: Any) -> dict[str, Any]:
         return {"ids": b"", "since": datetime(2026, 11, 18, tzinfo=UTC)}

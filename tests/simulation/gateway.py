@@ -8,7 +8,9 @@ from config.settings import DeadLetterSettings, DoorSettings, PostgresSettings, 
 from gateway import spool_upkeep
 from gateway.layout import DataDir
 from ingest.answer import Answer
-from ingest.intake import Head, Intake, Refusal
+from ingest.head import Head
+from ingest.intake import Intake
+from ingest.refusal import Refusal
 from ingest.spool.appender import Appender
 from ingest.spool.recovery import recover
 from ingest.spool.retention import Deliveries, used_bytes

@@ -9,6 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
+from ingest.decode.cmcd import decode
+from ingest.decode.cmcd_context import Circumstances, context_of
+from ingest.decode.limits import Limits
+from ingest.decode.request import Request
+from loadtests.bench.cmcd import SESSIONS_COUNT, CmcdMint
 from loadtests.bench.request import LATE_MAX_MS, REPLAYED_TIMES, RESENT_AFTER, RequestMint
 from loadtests.ledger import epoch_us
 from tests.unit.test_viewing import WIRE_NAMES
@@ -65,3 +70,15 @@ def test_a_share_of_the_requests_is_sent_again_byte_for_byte() -> None:
     first = {request: number for number, request in reversed(list(enumerate(requests)))}
     gaps = [number - first[request] for number, request in enumerate(requests) if first[request] != number]
     assert min(gaps) >= RESENT_AFTER
+
+
+def test_lines_of_cmcd_are_whole_and_each_is_new() -> None:
+    mint = CmcdMint("127.0.0.1", 8080, 20)
+    request, told = Request(time.time_ns() // 1_000, Limits()), set[bytes]()
+    for _ in range(2 * SESSIONS_COUNT):
+        head, _, body = mint.mint().partition(b"\r\n\r\n")
+        assert head.endswith(b"Content-Length: %d" % len(body))
+        rows, batch = decode(body, context_of(Circumstances("device=web")), request)
+        assert (batch.accepted, batch.rejected, batch.unknown_fields) == (20, 0, 0)
+        told.update(rows)
+    assert len(told) == 2 * SESSIONS_COUNT * 20

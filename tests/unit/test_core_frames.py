@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.limits import FRAME_SIZE_MAX_BYTES
-from ingest.batch import KIND_PLAYBACK, KIND_SIGNAL, FrameBody
+from ingest.batch import HEARTBEAT_FLAGS, KIND_PLAYBACK, KIND_SIGNAL, FrameBody
 from ingest.core import RustCore, chosen
 from ingest.decode import decode, door_of
 from ingest.spool import frame
@@ -37,12 +37,12 @@ def rust() -> RustCore:
     return chosen.rust
 
 
-def by_twin(work: Any, *arguments: Any) -> Any:
+def by_twin(work: Any, *arguments: Any, **more: Any) -> Any:
     """What the twin makes of it."""
     before = chosen.rust
     chosen.choose("python")
     try:
-        return work(*arguments)
+        return work(*arguments, **more)
     finally:
         chosen.rust = before
 
@@ -82,16 +82,20 @@ def test_frames_and_totals_are_the_same(steps, seed, received_at_us):
 
 @settings(THOROUGH, max_examples=400)
 @given(
-    st.lists(bodies(), min_size=1, max_size=3), MEDIA, st.sampled_from([None, "DE"]), st.sampled_from([b"", b"owner"])
+    st.lists(bodies(), min_size=1, max_size=3),
+    MEDIA,
+    st.sampled_from([None, "DE"]),
+    st.sampled_from([b"", b"owner"]),
+    st.integers(0, 15),
 )
-def test_a_body_taken_in_is_the_frames_that_the_twins_make_of_it(requests, media, country, owner):
+def test_a_body_taken_in_is_the_frames_that_the_twins_make_of_it(requests, media, country, owner, heartbeat):
     twin, ours = Framing(SEED), RustFraming(rust(), SEED)
-    door = door_of(LIMITS, owner)
+    door = door_of(LIMITS, owner, heartbeat)
     assert door is not None
     for body in requests:
         counts = ours.take_in(door, body, media, RECEIVED_AT_US, country)
         if counts is not None:
-            batch = by_twin(decode, body, media, RECEIVED_AT_US, LIMITS, owner, country)
+            batch = by_twin(decode, body, media, RECEIVED_AT_US, LIMITS, owner, country, heartbeat=heartbeat)
             assert counts == (batch.received, batch.duplicates) and not batch.rejected
             if batch.duplicates:
                 twin.note(batch.duplicates, batch.duplicates, {})
@@ -166,7 +170,7 @@ def test_an_end_beyond_its_rows_or_before_the_last_is_an_error_and_no_crash():
     for ends in ((len(one) + 1,), (len(one), 10), (2**32 - 1,), (0,), (89,)):
         table = pack(f"<{len(ends)}I", *ends)
         with pytest.raises(ValueError, match="cut short"):
-            rust().Signs(NOW, DAY).add(one, table)
+            rust().Signs(NOW, DAY).add(one, table, 0)
     with pytest.raises(ValueError, match="cut short"):
         rust().Generations(9).suspect(b"x" * 21, pack("<I", 21))
 
@@ -176,7 +180,8 @@ SIGNS = st.builds(
     kind=st.sampled_from(
         ["play", "pause", "heartbeat", "stop", "completed", "seek", "error", "buffering", "quality_change"]
     ),
-    ago=st.sampled_from([0, SECOND, 2 * SECOND, LEASE, 5 * LEASE]) | st.integers(-2 * DAY, 40 * DAY),
+    ago=st.sampled_from([0, SECOND, 2 * SECOND, LEASE, 5 * LEASE, 900 * SECOND, 900 * SECOND + 1])
+    | st.integers(-2 * DAY, 40 * DAY),
     session=st.integers(1, 3),
     content=st.integers(1, 2),
     sequence=st.none() | st.integers(0, 4) | st.just(2**53 - 1),
@@ -187,11 +192,15 @@ SIGNS = st.builds(
 
 
 @settings(THOROUGH, max_examples=500)
-@given(st.lists(st.lists(SIGNS, min_size=1, max_size=50), min_size=1, max_size=3))
-def test_signs_are_gathered_alike(frames_of_signs):
+@given(
+    st.lists(st.lists(SIGNS, min_size=1, max_size=50), min_size=1, max_size=3),
+    st.lists(st.sampled_from(HEARTBEAT_FLAGS), min_size=3, max_size=3),
+)
+def test_signs_are_gathered_alike(frames_of_signs, flags):
     twin, ours = Gathering(NOW, 4 * LEASE), RustGathering(rust(), NOW, 4 * LEASE)
     for number, signs in enumerate(frames_of_signs):
-        one = a_frame([row(sign) for sign in signs], number, KIND_PLAYBACK if number % 2 else KIND_SIGNAL)
+        kind = KIND_PLAYBACK if number % 2 else KIND_SIGNAL
+        one = a_frame([row(sign) for sign in signs], number, kind, flags=flags[number])
         twin.add(one)
         ours.add(one)
         assert ours.entries == twin.entries

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from ingest.batch import (
     FLAG_CLOCK_BROKEN,
     KIND_AD,
+    KIND_CMCD,
     KIND_PLAYBACK,
     KIND_SIGNAL,
+    KINDS,
     MONTH_AD,
+    MONTH_CMCD,
     MONTH_UNSETTLED,
     SCHEMA_AD,
+    SCHEMA_CMCD,
     SCHEMA_PLAYBACK,
     FrameBody,
 )
@@ -41,10 +45,13 @@ pytestmark = pytest.mark.usefixtures("rust_core")
 THOROUGH = settings(max_examples=300, deadline=None)
 INCARNATION = "5b" * 16
 FIRST = 3
+SCHEMAS = {KIND_AD: SCHEMA_AD, KIND_CMCD: SCHEMA_CMCD}
 
 FORMS = st.sampled_from([
     (KIND_PLAYBACK, 0, MONTH), (KIND_PLAYBACK, 0, MONTH - 1), (KIND_PLAYBACK, FLAG_CLOCK_BROKEN, MONTH_UNSETTLED),
-    (KIND_SIGNAL, 0, MONTH_UNSETTLED), (KIND_AD, 0, MONTH_AD),
+    (KIND_SIGNAL, 0, MONTH_UNSETTLED), (KIND_AD, 0, MONTH_AD), (KIND_CMCD, 0, MONTH_CMCD),
+    (KIND_PLAYBACK, 0xA0, MONTH), (KIND_PLAYBACK, 0xF0 | FLAG_CLOCK_BROKEN, MONTH_UNSETTLED),
+    (KIND_SIGNAL, 0x30, MONTH_UNSETTLED), (KIND_CMCD, 0x70, MONTH_CMCD),
 ])  # fmt: skip
 
 
@@ -78,7 +85,14 @@ def as_told(sorted_: Batch) -> tuple[object, ...]:
         months = {month: (rows, rows_hash & MASK) for month, (rows, rows_hash) in one.months.items()}
         return one.owner, one.schema, list(months.items()), one.count, b"".join(one.pieces()), one.placed()
 
-    return list(map(stretch, sorted_.plain)), sorted_.suspected, sorted_.broken, sorted_.ads, sorted_.staged()
+    return (
+        list(map(stretch, sorted_.plain)),
+        sorted_.suspected,
+        sorted_.broken,
+        sorted_.ads,
+        +sorted_.staged_lines,
+        sorted_.staged().plain,
+    )
 
 
 @THOROUGH
@@ -96,7 +110,7 @@ def test_a_run_says_sorts_and_copies_as_its_frames_do(shapes, chance, window_byt
             flags,
             month,
             [chance.choice(rows[: 40 >> narrow]) for _ in range(count)],
-            SCHEMA_AD if kind == KIND_AD else SCHEMA_PLAYBACK,
+            SCHEMAS.get(kind, SCHEMA_PLAYBACK),
         )
         for (kind, flags, month), count, narrow in shapes
     ]
@@ -117,9 +131,9 @@ def test_a_run_says_sorts_and_copies_as_its_frames_do(shapes, chance, window_byt
 def test_a_run_of_which_nothing_is_suspected_stays_one_and_is_copied_in_large_pieces():
     bodies = [FrameBody.of(KIND_PLAYBACK, 0, MONTH, rows_of(20)) for _ in range(50)]
     (run,) = packed(bodies, random.Random(1))
-    ((stretch,), suspected, broken, ads) = sort([a_slice([run])], Fingerprints(10_000))
+    ((stretch,), suspected, broken, ads, lines, _) = sort([a_slice([run])], Fingerprints(10_000))
     pieces = list(stretch.pieces())
-    assert not suspected and not broken and not ads and run._frames == []
+    assert not suspected and not broken and not ads and not +lines and run._frames == []
     assert all(len(piece) >= CHUNK_BYTES for piece in pieces[:-1]) and 1 < len(pieces) < 5
 
 
@@ -143,7 +157,15 @@ def test_everything_is_suspected_alike_where_the_core_is_asked_no_more():
 
 
 @pytest.mark.parametrize(
-    ("kind", "flags", "schema"), [(KIND_AD, 0, 1), (KIND_AD, 1, 2), (KIND_PLAYBACK, 2, 1), (KIND_PLAYBACK, 0, 9)]
+    ("kind", "flags", "schema"),
+    [
+        (KIND_AD, 0, 1),
+        (KIND_AD, 1, 2),
+        (KIND_CMCD, 0, 2),
+        (KIND_CMCD, 1, 3),
+        (KIND_PLAYBACK, 2, 1),
+        (KIND_PLAYBACK, 0, 9),
+    ],
 )
 def test_a_frame_of_a_newer_gateway_in_a_run_is_refused_by_its_number(kind, flags, schema):
     bodies = [FrameBody.of(KIND_PLAYBACK, 0, MONTH, rows_of(1)), FrameBody.of(kind, flags, MONTH, rows_of(1), schema)]
@@ -181,12 +203,11 @@ SIGNS = st.builds(
 
 @THOROUGH
 @given(
-    st.lists(st.tuples(st.sampled_from([KIND_PLAYBACK, KIND_SIGNAL, KIND_AD]), st.lists(SIGNS, min_size=1, max_size=6)),
-             min_size=1, max_size=10),
+    st.lists(st.tuples(st.sampled_from(KINDS), st.lists(SIGNS, min_size=1, max_size=6)), min_size=1, max_size=10),
     st.integers(1, 12),
     st.sampled_from([10**6, 1_024]),
     st.sampled_from([1, 1, 1, 1, 9]),
-)  # fmt: skip
+)
 def test_a_run_is_counted_as_its_frames_are(parts, entries_max, window_bytes, last_schema):
     bodies = [FrameBody.of(kind, 0, 0, list(map(row, signs))) for kind, signs in parts]
     bodies[-1] = bodies[-1]._replace(schema=last_schema)
@@ -203,7 +224,7 @@ def test_a_run_is_counted_as_its_frames_are(parts, entries_max, window_bytes, la
     with patch.object(sign, "ENTRIES_MAX", entries_max):
         found, was_refused = counted(runs)
         assert (found, was_refused) == counted(by_frames(runs))
-        assert was_refused == (last_schema == 9 and parts[-1][0] != KIND_AD)
+        assert was_refused == (last_schema == 9 and parts[-1][0] not in SCHEMAS)
 
     def watched(of: list[Run]) -> bytes | None:
         try:

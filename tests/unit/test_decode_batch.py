@@ -125,7 +125,7 @@ def test_codes_keep_their_index_for_ever():
         "unsupported_encoding", "missing_field", "invalid_type", "invalid_text", "too_long", "too_short",
         "out_of_range",
         "invalid_uuid", "invalid_time", "unknown_event_type", "unsupported_type", "no_identity", "too_old", "too_new",
-        "too_many_values", "unknown_event",
+        "too_many_values", "unknown_event", "cmcd_no_session", "cmcd_unreadable", "cmcd_version",
     ]  # fmt: skip
 
 

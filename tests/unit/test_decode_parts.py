@@ -54,7 +54,7 @@ def test_depth_is_exact_whatever_texts_hold(value):
 
 
 def test_hostile_depths_are_found_without_delay():
-    started_s = time.monotonic()
+    started_s = time.process_time()
     for body in (
         b"[" * (8 << 20),
         b"[]" * (4 << 20),
@@ -64,7 +64,7 @@ def test_hostile_depths_are_found_without_delay():
         b'\\"[' * (1 << 20),
     ):
         deeper_than(body, 16)
-    assert time.monotonic() - started_s < 5
+    assert time.process_time() - started_s < 5
 
 
 def test_a_memo_stays_within_its_bound_and_keeps_what_it_was_given():

@@ -292,20 +292,6 @@ def test_the_write_under_way_is_finished_before_a_stop(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_transactions_that_are_not_full_are_an_interval_apart(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        store, collector = MemoryStore(), Collector(tmp_path)
-        sink = Moody(store, [])
-        async with draining(tmp_path, sink, batch_interval_ms=150):
-            for _ in range(60):
-                collector.append()
-                await asyncio.sleep(0.005)
-            await until(lambda: store.positions.get(collector.name) == 60)
-        assert sink.writes <= 8
-
-    run(scenario())
-
-
 def test_a_backlog_of_one_incarnation_does_not_keep_another_waiting(tmp_path: Path) -> None:
     large, small = [Collector(tmp_path).append(200) for _ in range(3)], Collector(tmp_path).append(1)
     spool = Feed(tmp_path, DISK)

@@ -99,3 +99,25 @@ def test_a_drain_with_a_share_rests_for_as_long_as_that_asks_for(tmp_path: Path)
         )
 
     run(scenario())
+
+
+def test_a_drain_that_begins_while_the_store_is_away_lacks_what_the_last_one_lacked(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store, collector = MemoryStore(), Collector(tmp_path).append(3)
+        async with draining(tmp_path, MemorySink(store)):
+            await until(lambda: status_of(tmp_path).positions.get(collector.name) == 3)
+            store.available = False
+            collector.append(5)
+            await until(lambda: status_of(tmp_path).lag_frames == 5)
+        collector.append(2)
+        async with draining(tmp_path, MemorySink(store)):
+            at_us = status_of(tmp_path).at_us
+            await until(lambda: status_of(tmp_path).at_us > at_us and status_of(tmp_path).reason != "stopped")
+            assert status_of(tmp_path).lag_frames == 7
+            assert status_of(tmp_path).positions == {}, "the store has not said them"
+            later = Collector(tmp_path).append(1)
+            store.available = True
+            await until(lambda: status_of(tmp_path).positions.get(later.name) == 1)
+            assert status_of(tmp_path).lag_frames == 0
+
+    run(scenario())

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "gw"
+LANES = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,9 @@ def test_help_names_every_command_without_installing() -> None:
         assert f"\n  {command} " in printed
 
 
+PATIENCE = ["--timeout=1500", "-o", "faulthandler_timeout=1800"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "becomes"),
     [
@@ -183,7 +187,10 @@ def test_help_names_every_command_without_installing() -> None:
         (["core"], ["-P", "-m", "native.bench"]),
         (["load", "final"], ["-P", "-m", "loadtests.load", "final"]),
         (["serve", "--embedded"], ["-P", "-m", "gateway.cli", "serve", "--embedded"]),
-        (["test", "--core", "-x"], ["-m", "pytest", "tests/unit", "tests/simulation", "-x"]),
+        (["test", "-x"], ["-m", "pytest", *LANES, "-x"]),
+        (["test", "--core", "-x"], ["-m", "pytest", "tests/unit", "tests/simulation", *LANES, "-x"]),
+        (["test", "--cluster"], ["-m", "pytest", "tests/acceptance/test_cluster.py", "-s", *PATIENCE, "--cluster"]),
+        (["test", "-x", "tests/unit"], ["-m", "pytest", "-x", "tests/unit"]),
     ],
 )
 def test_a_command_becomes_its_program(

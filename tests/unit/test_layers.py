@@ -11,7 +11,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 UPSTREAM = {
     "config": set[str](),
-    "ingest": {"config"},
+    "sdk": set(),
+    "ingest": {"config", "sdk"},
     "storage": {"config", "ingest"},
     "live": {"config", "ingest", "storage"},
     "gateway": {"config", "ingest", "storage", "live"},

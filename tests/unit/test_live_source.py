@@ -50,6 +50,8 @@ def test_one_that_does_not_or_is_behind_is_doubted(status: ReaderStatus | None, 
 def test_counts_may_be_behind_for_as_long_as_a_heartbeat_still_finds_its_lease() -> None:
     settings = RedisSettings(heartbeat_s=10, lease_factor=2.5)
     assert settings.heartbeat_s + behind_max_s(settings) == settings.lease_factor * settings.heartbeat_s
+    assert 5 + behind_max_s(settings, 5) == settings.lease_factor * 5, "where a key's players send them oftener"
+    assert behind_max_s(settings, 30) == behind_max_s(settings), "others still send them each 10 s"
 
 
 def test_a_sample_names_those_with_most_viewers_first_and_sums_all() -> None:

@@ -41,7 +41,9 @@ def kept(data: DataDir, collector: Collector, quota_bytes: int = 1 << 30) -> lis
     status = ReaderStatus("postgres", "running", "", 1, 0, {collector.name: 8})
     settings = Settings(spool=SpoolSettings(kept_s=0, quota_bytes=quota_bytes))
     lost = msgspec.structs.replace(status, reader="redis", state="rebuild_needed")
-    remove_delivered(data, settings, {"postgres": status, "redis": lost, "derived": lost}, Deliveries())
+    remove_delivered(
+        data, settings, {"postgres": status, "stage": status, "redis": lost, "derived": lost}, Deliveries()
+    )
     return segments_of(data, collector)
 
 
@@ -60,8 +62,24 @@ def test_while_the_required_reader_does_not_run_nothing_goes_by_its_age(data: Da
         status = ReaderStatus("postgres", state, "", 1, 0, {collector.name: 8})
         lost = msgspec.structs.replace(status, reader="redis", state="rebuild_needed")
         settings = Settings(spool=SpoolSettings(kept_s=0))
-        remove_delivered(data, settings, {"postgres": status, "redis": lost, "derived": lost}, Deliveries())
+        remove_delivered(
+            data, settings, {"postgres": status, "stage": status, "redis": lost, "derived": lost}, Deliveries()
+        )
         assert segments_of(data, collector) == left, state
+
+
+@pytest.mark.parametrize("quota_bytes", [1 << 30, 1])
+def test_where_rows_are_in_cql_its_reader_is_required_too_however_full_the_spool(
+    data: DataDir, quota_bytes: int
+) -> None:
+    collector = a_spool(data)
+    through = ReaderStatus("postgres", "running", "", 1, 0, {collector.name: 8})
+    behind = msgspec.structs.replace(through, reader="scylla", positions={collector.name: 3})
+    settings = Settings(store="scylla", spool=SpoolSettings(kept_s=0, quota_bytes=quota_bytes))
+    others = dict.fromkeys(["postgres", "stage", "redis", "derived"], through)
+    for status, left in ((None, [0, 2, 4, 6, 8]), (behind, [2, 4, 6, 8])):
+        remove_delivered(data, settings, {**others, "scylla": status}, Deliveries())
+        assert segments_of(data, collector) == left
 
 
 class SetClock(SystemClock):
@@ -85,7 +103,9 @@ def test_what_was_sealed_long_ago_is_kept_from_when_it_was_seen_delivered(
     lost = msgspec.structs.replace(status, reader="redis", state="rebuild_needed")
     for clock.passed_s, left in ((5.0, [0, 2, 4, 6, 8]), (904.0, [0, 2, 4, 6, 8]), (905.0, [])):
         settings = Settings(spool=SpoolSettings(kept_s=900))
-        remove_delivered(data, settings, {"postgres": status, "redis": lost, "derived": lost}, deliveries)
+        remove_delivered(
+            data, settings, {"postgres": status, "stage": status, "redis": lost, "derived": lost}, deliveries
+        )
         assert segments_of(data, collector) == left, clock.passed_s
 
 

@@ -61,7 +61,7 @@ def in_places(scenario, *, workers=2, adopted=()):
         make: Any = lambda role, index: FakeChild(role, index, journal, coming.get((role, index), True))  # noqa: E731
         places = Places(make)
         async with asyncio.TaskGroup() as running:
-            places.fill(running, workers, adopted)
+            places.fill(running, wanted(workers), adopted)
             await asyncio.gather(*(child.ready.wait() for child in places.children))
             journal.clear()
             await scenario(places, journal, coming)
@@ -71,7 +71,10 @@ def in_places(scenario, *, workers=2, adopted=()):
 
 
 def test_collectors_come_first_and_readers_last():
-    assert wanted(2) == [("collector", 0), ("collector", 1), ("postgres_drain", 0), ("readers", 0)]
+    assert wanted(2) == [("collector", 0), ("collector", 1), ("stage", 0), ("postgres_drain", 0), ("readers", 0)]
+    assert [role for role, _ in wanted(1, "scylla")] == [
+        "collector", "stage", "scylla_drain", "postgres_drain", "readers"
+    ]  # fmt: skip
 
 
 def test_the_new_one_is_ready_before_the_old_one_is_told_to_go():
@@ -82,7 +85,7 @@ def test_the_new_one_is_ready_before_the_old_one_is_told_to_go():
         assert journal == [("started", "collector", 0), ("SIGHUP", "collector", 0, True)]
         new = places.children[0]
         assert (replaced, new.restarts) == (Replaced("collector", 0, before, new.pid), 3)
-        assert new is not old and len(places.children) == 4 and new.pid != before
+        assert new is not old and len(places.children) == 5 and new.pid != before
 
     in_places(scenario)
 
@@ -115,8 +118,8 @@ def test_places_come_and_go():
 
 def test_what_ran_before_is_adopted_even_where_it_is_no_longer_wanted():
     async def scenario(places, journal, coming):
-        assert places.running() == (Running("collector", 0, 7, 2), places.running()[1], places.running()[2],
-                                    Running("collector", 5, 8, 0))  # fmt: skip
+        first, *others, last = places.running()
+        assert (first, len(others), last) == (Running("collector", 0, 7, 2), 3, Running("collector", 5, 8, 0))
 
     in_places(scenario, workers=1, adopted=(Running("collector", 0, 7, 2), Running("collector", 5, 8, 0)))
 
@@ -125,13 +128,13 @@ def test_at_the_end_who_is_coming_is_stopped_too_and_collectors_end_before_reade
     async def scenario(places, journal, coming):
         coming["collector", 0] = None
         replacing = asyncio.create_task(places.replace("collector", 0, 5))
-        while len(places.pids()) < 5:
+        while len(places.pids()) < 6:
             await asyncio.sleep(0.01)
         replacing.cancel()
         await asyncio.wait([replacing])
         journal.clear()
         await places.stop(Deadlines.of(Settings().shutdown), asyncio.get_running_loop().time())
-        assert [entry[1] for entry in journal] == ["collector"] * 3 + ["postgres_drain", "readers"]
+        assert [entry[1] for entry in journal] == ["collector"] * 3 + ["stage", "postgres_drain", "readers"]
         assert {entry[0] for entry in journal} == {"SIGTERM"}
         assert places.pids() == []
 
@@ -145,6 +148,7 @@ def test_at_the_end_who_is_coming_is_stopped_too_and_collectors_end_before_reade
         ({"http": {"host": "127.0.0.1"}}, "http.host"),
         ({"admin": {"port": 1}}, "admin.port"),
         ({"data_dir": "elsewhere"}, "data_dir"),
+        ({"store": "scylla"}, "store"),
         ({"postgres": {"url": "postgresql://u@h/d"}}, "postgres.url"),
         ({"workers": 4, "http": {"keepalive_s": 5}}, None),
     ],

@@ -39,13 +39,14 @@ class Body:
     rows: list[Row]
     kind: int = KIND_PLAYBACK
     schema: int = 1
+    flags: int = 0
 
 
 def a_run(*bodies: Body) -> Run:
     """Read back from disk's bytes by the core that was chosen."""
     log = b""
     for number, body in enumerate(bodies):
-        made = FrameBody.of(body.kind, 0, 0, [encode(row) for row in body.rows], body.schema)
+        made = FrameBody.of(body.kind, body.flags, 0, [encode(row) for row in body.rows], body.schema)
         log += frame.encode(made, number, NOW, MonthTotals(), Totals())
     (run,), _ = Window(lambda at, size: log[at : at + size], 0).runs(0, 0, len(bodies), len(log))
     return run
@@ -72,14 +73,14 @@ class TestOnEachCore:
             sequence=7, position_s=61, bitrate_kbps=4_500, buffer_duration_ms=240, startup_ms=810, platform="tizen",
             cdn_edge="fra-03", country="DE", quality="1080p", metadata="{}", profile_id=UUID(int=9), sent_at_us=NOW,
         )  # fmt: skip
-        ((session, sign),) = signs(Body([told]))
+        ((session, sign),) = signs(Body([told], flags=0xA0))
         assert session == UUID(int=0x5E).bytes
         place = (UUID(int=0xC0).bytes, b"tizen", b"fra-03", b"DE")
-        assert sign == (UUID(int=0x11).bytes[8:], 1, 7, NOW - SECOND, NOW, 61, 4_500, 240, 810, place)
+        assert sign == (UUID(int=0x11).bytes[8:], 1, 7, NOW - SECOND, NOW, 61, 4_500, 240, 810, place, 10)
 
     def test_what_it_does_not_tell_is_below_zero_or_empty(self):
         ((_, sign),) = signs(Body([a_row(event_type="heartbeat")], KIND_SIGNAL))
-        assert sign[1:] == (2, -1, NOW - SECOND, NOW, -1, -1, -1, -1, (UUID(int=0xC0).bytes, b"", b"", b""))
+        assert sign[1:] == (2, -1, NOW - SECOND, NOW, -1, -1, -1, -1, (UUID(int=0xC0).bytes, b"", b"", b""), 0)
 
     @pytest.mark.parametrize(
         "row",
@@ -97,6 +98,21 @@ class TestOnEachCore:
     def test_a_clock_that_nobody_knows_to_be_ahead_is_the_receipts(self):
         ((_, sign),) = signs(Body([a_row(occurred_at_us=NOW + HOUR)]))
         assert sign.time_us == NOW
+
+    @pytest.mark.parametrize(
+        ("ago_us", "buffer_ms", "over_ago_us"),
+        [
+            (9 * SECOND, 8_000, SECOND), (9 * SECOND, 10_000, 0), (9 * SECOND, None, 9 * SECOND),
+            (9 * SECOND, 0, 9 * SECOND), (-SECOND, 5_000, -SECOND), (9 * SECOND, 2**31 - 1, 0),
+        ],
+    )  # fmt: skip
+    def test_a_stall_with_its_duration_is_a_sign_of_its_end(self, ago_us, buffer_ms, over_ago_us):
+        """Its time is its begin; nothing that was received was over later than that."""
+        told = a_row(event_type="buffering", occurred_at_us=NOW - ago_us, buffer_duration_ms=buffer_ms)
+        ((_, sign),) = signs(Body([told]))
+        assert sign.time_us == NOW - over_ago_us
+        ((_, sign),) = signs(Body([a_row(occurred_at_us=NOW - ago_us, buffer_duration_ms=buffer_ms)]))
+        assert sign.time_us == NOW - ago_us, "of no other event"
 
     def test_ads_are_passed_over_and_frames_of_a_newer_gateway_are_not_read(self):
         assert len(signs(Body([a_row()], KIND_AD), Body([a_row()]))) == 1

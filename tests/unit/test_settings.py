@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import Settings, SettingsError, from_environment, load, merged
+from config.settings import Settings, SettingsError, decided, from_environment, load, merged
+from storage.redis.rebuild import rows_since_us
 
 
 def a_file(tmp_path, text: str):
@@ -144,3 +145,55 @@ def test_merging_keeps_what_is_below_only_where_nothing_is_above(below, above):
             assert value == {**below[key], **above[key]}
         else:
             assert value == above[key]
+
+
+def test_write_keys_are_required_where_the_stores_are_not_embedded_unless_it_is_said() -> None:
+    said = {word: load(None, {"INGEST_KEYS_REQUIRED": word}) for word in ("auto", "true", "false")}
+    assert [decided(one, embedded=True).keys.required for one in said.values()] == [False, True, False]
+    assert [decided(one, embedded=False).keys.required for one in said.values()] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"INGEST_STORE": "cassandra"},
+        {"INGEST_SCYLLA_KEYSPACE": "Stream Verse"},
+        {"INGEST_SCYLLA_KEYSPACE": ""},
+        {"INGEST_SCYLLA_CONTACT_POINTS": " , "},
+        {"INGEST_SCYLLA_CONSISTENCY": "ANY"},
+        {"INGEST_SCYLLA_DRIVER": "scyllapy"},
+        {"INGEST_SCYLLA_CONTENT_BUCKETS": "0"},
+        {"INGEST_SCYLLA_RETENTION_DAYS": "0"},
+        {"INGEST_SCYLLA_CONSISTENCY": "ONE"},  # three replicas by default
+        {"INGEST_SCYLLA_CONSISTENCY": "TWO", "INGEST_SCYLLA_REPLICATION": "1"},
+    ],
+)
+def test_what_the_cql_store_cannot_be_told_is_an_error(environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError):
+        load(None, environment)
+
+
+def test_the_cql_store_is_reached_at_every_host_and_keeps_some_fifty_windows() -> None:
+    found = load(None, {"INGEST_STORE": "scylla", "INGEST_SCYLLA_CONTACT_POINTS": "a, b,c"})
+    assert (found.store, found.scylla.hosts) == ("scylla", ["a", "b", "c"])
+    windows = {days: load(None, scylla={"retention_days": days}).scylla.window_days for days in (1, 45, 46, 400)}
+    assert windows == {1: 1, 45: 1, 46: 2, 400: 9}
+
+
+def test_a_lease_of_a_key_s_interval_is_no_longer_than_anybody_remembers_a_session():
+    with pytest.raises(SettingsError, match="lease_factor"):
+        load(None, {"INGEST_REDIS_LEASE_FACTOR": "3.1"})
+
+
+def test_rows_in_cql_live_as_long_as_a_rebuild_of_views_reads_them() -> None:
+    for memory_days, least in ((35, 36), (1, 34), (100, 101)):
+        memory = {"view_memory_s": memory_days * 86_400}
+        for days, is_taken in ((least, True), (least - 1, False)):
+            wanted = {"store": "scylla", "scylla": {"retention_days": days}, "redis": memory}
+            if is_taken:
+                needed_us = load(None, {}, **wanted).scylla.retention_days * 86_400_000_000
+                assert needed_us >= -rows_since_us(0, memory["view_memory_s"]) + 86_400_000_000
+            else:
+                with pytest.raises(SettingsError, match=f"scylla.retention_days is below {least}"):
+                    load(None, {}, **wanted)
+            assert load(None, {}, **{**wanted, "store": "postgres"}).store == "postgres"

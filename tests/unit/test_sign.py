@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest.batch import KIND_AD, KIND_SIGNAL
 from storage.redis import entry
 from storage.redis import sign as signs
-from storage.redis.sign import ALIVE, BY_SEQUENCE, BY_TIME, STATE, Gathering, UnknownSchema, batches
+from storage.redis.sign import ALIVE, BY_SEQUENCE, BY_TIME, STATE, STATES_BACK_S, Gathering, UnknownSchema, batches
 from tests.signs import (
     DAY,
     HOUR,
@@ -104,10 +104,19 @@ def test_of_a_resend_the_first_receipt_stands():
     assert gathered(first, again).sessions == gathered(again, first).sessions == gathered(first).sessions
 
 
-def test_a_sign_beyond_a_sessions_memory_moves_no_session_yet_is_a_view():
-    gathering = gathered(a_sign("play", ago=MEMORY + SECOND))
-    assert len(gathering.views) == 1
-    assert gathering.sessions == {}
+def test_a_sign_of_life_beyond_a_sessions_memory_moves_no_session():
+    assert not gathered(a_sign("heartbeat", ago=MEMORY + SECOND), a_sign("seek", ago=MEMORY + SECOND)).entries
+
+
+@pytest.mark.parametrize("kind", ["play", "pause", "stop", "completed"])
+def test_a_state_is_minded_for_a_quarter_of_an_hour_however_late_it_comes(kind):
+    assert slot(gathered(a_sign(kind, ago=MEMORY + SECOND, sequence=3)), BY_SEQUENCE + STATE)[0] == 3
+    assert gathered(a_sign(kind, ago=STATES_BACK_S * SECOND + 1, sequence=3)).sessions == {}
+
+
+def test_a_play_of_hours_ago_moves_no_session_yet_is_a_view():
+    gathering = gathered(a_sign("play", ago=9 * HOUR))
+    assert (len(gathering.views), gathering.sessions) == (1, {})
 
 
 def test_a_broken_clock_without_a_sequence_is_left_to_redis_which_knows_what_was_seen():

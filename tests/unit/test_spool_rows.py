@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from ingest.batch import KIND_AD, KIND_PLAYBACK, MONTH_AD, SCHEMA_AD
+from ingest.batch import KIND_AD, KIND_CMCD, KIND_PLAYBACK, MONTH_AD, MONTH_CMCD, SCHEMA_AD, SCHEMA_CMCD
 from ingest.spool import appender as appender_module
 from ingest.spool.appender import Appender, SpoolUnavailable
 from ingest.spool.disk import FileDisk
-from tests.appending import an_appender, append_row, appended, everything, running, until_writable
+from tests.appending import an_appender, append_lines, append_row, appended, everything, running, until_writable
 from tests.incarnations import ALTERING, FailingDisk
 
 pytestmark = pytest.mark.usefixtures("each_core")
@@ -61,8 +61,26 @@ def test_those_of_one_commit_are_one_frame(tmp_path):
     assert one.state.months[MONTH_AD].rows == 12
 
 
+def test_lines_of_reports_of_one_commit_are_one_frame_and_what_was_refused_is_in_the_books(tmp_path):
+    async def reports(appender: Appender) -> list[str | None]:
+        await asyncio.gather(
+            *(append_lines(appender, [b"%d" % number, b"%d, too" % number], {23: number}) for number in range(4)),
+            append_row(appender, b"an ad event"),
+        )
+        return []
+
+    running(tmp_path / "spool", FileDisk(), reports)
+    (one,) = everything(tmp_path / "spool").values()
+    lines = [frame for frame in one.frames if frame.kind == KIND_CMCD]
+    assert [(frame.schema, frame.month, frame.flags, frame.count) for frame in lines] == [
+        (SCHEMA_CMCD, MONTH_CMCD, 0, 8)
+    ]
+    assert [frame.count for frame in one.frames if frame.kind == KIND_AD] == [1]
+    assert (one.state.totals.received, one.state.totals.rows, one.state.rejected_by_code[23]) == (15, 9, 6)
+
+
 def test_a_frame_holds_so_many_and_no_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(appender_module, "ROWS_TOGETHER_MAX", 3)
+    monkeypatch.setattr("ingest.spool.together.ROWS_TOGETHER_MAX", 3)
     assert len(running(tmp_path / "spool", FileDisk(), groups)) == 18
     (one,) = everything(tmp_path / "spool").values()
     assert [frame.count for frame in one.frames if frame.kind == KIND_AD] == [3, 1] * 3

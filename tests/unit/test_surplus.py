@@ -11,12 +11,13 @@ from live.surplus import Surplus
 from tests.signs import LEASE, NOW, SECOND, content_of, profile_of, session_of
 
 USER = profile_of(99)
+A_LEASE_AND_A_HEARTBEAT = 1.4
 PATIENCE = LEASE + 10 * SECOND
 
 
-def a_stream(session: int) -> Stream:
+def a_stream(session: int, lease_us: int = LEASE) -> Stream:
     """They began in the order of their numbers."""
-    return Stream(NOW + session * SECOND, session_of(session), profile_of(1), content_of(1), NOW + LEASE)
+    return Stream(NOW + session * SECOND, session_of(session), profile_of(1), content_of(1), NOW + lease_us, lease_us)
 
 
 def refused(surplus: Surplus) -> set[int]:
@@ -29,14 +30,14 @@ def look(surplus: Surplus, sessions: Sequence[int], after_us: int, limit: int | 
 
 
 def test_those_that_began_last_are_refused_when_they_were_over_for_long_enough() -> None:
-    surplus = Surplus(PATIENCE)
+    surplus = Surplus(A_LEASE_AND_A_HEARTBEAT)
     assert look(surplus, [4, 1, 3, 2], 0) == set()
     assert look(surplus, [4, 1, 3, 2], PATIENCE - 1) == set()
     assert look(surplus, [4, 1, 3, 2], PATIENCE) == {3, 4}
 
 
 def test_a_session_left_without_a_word_is_not_held_against_the_next() -> None:
-    surplus = Surplus(PATIENCE)
+    surplus = Surplus(A_LEASE_AND_A_HEARTBEAT)
     for second in range(26):
         assert look(surplus, [1, 2], second * SECOND, limit=1) == set()
     for second in range(26, 100):
@@ -44,8 +45,18 @@ def test_a_session_left_without_a_word_is_not_held_against_the_next() -> None:
     assert surplus.users == set()
 
 
+def test_where_players_have_longer_leases_a_session_is_over_for_longer_before_it_is_refused() -> None:
+    """The one before it was left without a word, and its lease of 75 s still runs."""
+    surplus = Surplus(A_LEASE_AND_A_HEARTBEAT)
+    for second in range(75):
+        surplus.look(USER, 1, [a_stream(1, 3 * LEASE), a_stream(2, 3 * LEASE)], NOW + second * SECOND)
+        assert not surplus.refused
+    surplus.look(USER, 1, [a_stream(2, 3 * LEASE)], NOW + 76 * SECOND)
+    assert surplus.users == set()
+
+
 def test_who_is_over_again_is_given_the_same_time_again() -> None:
-    surplus = Surplus(PATIENCE)
+    surplus = Surplus(A_LEASE_AND_A_HEARTBEAT)
     look(surplus, [1, 2], 0, limit=1)
     look(surplus, [1], PATIENCE - 1, limit=1)
     assert look(surplus, [1, 2], PATIENCE, limit=1) == set()
@@ -89,7 +100,7 @@ def test_no_more_are_refused_than_may_be(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("seed", range(8))
 def test_never_fewer_than_the_plan_allows_are_taken(seed: int) -> None:
-    rng, surplus = random.Random(seed), Surplus(5 * SECOND)
+    rng, surplus = random.Random(seed), Surplus(0.2)
     there: set[int] = set()
     limit = 2
     for second in range(200):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.batch import MONTH_CMCD
 from ingest.spool.frame import MASK, MonthTotals, Totals
 from ingest.spool.reader import Lost
 from ingest.spool.state import State
@@ -38,6 +39,17 @@ def test_rows_are_stored_duplicate_dead_or_quarantined_after_every_write(
     assert (books.rows, books.unaccounted) == (rows, 0)
     assert books.quarantined.rows == sum(lost for *_, lost in writes)
     assert books.months["2026-11"] == MonthBook(sum(stored for stored, *_ in writes), 7 * len(writes))
+    assert decode(encode(books)) == books
+
+
+def test_lines_of_cmcd_are_left_to_the_stage_and_are_of_no_month() -> None:
+    state = State(1, Totals(12, 10, 2, 0, 0), {NOVEMBER: MonthTotals(7, 5), MONTH_CMCD: MonthTotals(3, 9)}, ())
+    booking = a_booking(stored=7)
+    booking.staged = 3
+    books = moved(Books(), state, [], booking)
+    assert (books.staged, books.unaccounted) == (3, 0)
+    assert balanced(books) and books.months.keys() == {"2026-11"}
+    assert books.read_months["cmcd"] == MonthBook(3, 9)
     assert decode(encode(books)) == books
 
 

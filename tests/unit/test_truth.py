@@ -10,6 +10,7 @@ from loadtests.ledger import Attempt, Entry, Ledger, identity
 from loadtests.truth import evening
 from loadtests.truth.hotness import Hotness, windows, wrong
 from loadtests.truth.progress import Place, expected_progress
+from loadtests.truth.seated import REGISTER, Seat, told
 from loadtests.truth.verdict import Verdict
 from loadtests.truth.viewers import streams_at, viewers_at, watches
 
@@ -64,6 +65,21 @@ def test_a_profiles_streams_are_its_sessions_that_watch() -> None:
     assert streams_at(found, PROFILE, NOW_S * 1_000_000) == (mine, mine)
     assert streams_at(found, UUID(int=9), NOW_S * 1_000_000) == (nobody, nobody)
     assert streams_at(found, PROFILE, NOW_S * 1_000_000 + LEASE_US - 5_000_500) == (nobody, mine)
+
+
+def test_of_a_wrong_number_it_is_told_who_is_seated_and_what_its_ledger_says() -> None:
+    gone, here = a_ledger(("play", 30), ("stop", 9)), a_ledger(("play", 5))
+    ledger = Ledger(gone.entries | here.entries)
+    (left,) = {UUID(entry.event["session_id"]) for entry in gone.entries.values()}
+    at_us = NOW_S * 1_000_000
+    remembered = b"\x01" + REGISTER.pack(0, 1, at_us - 3e6, CONTENT.bytes, at_us - 3e6)
+    there = {CONTENT: {left: Seat(at_us + 22_000_000, remembered), UUID(int=1): Seat(at_us - 1, b"")}}
+    text = told(ledger, watches(ledger, LEASE_US), there, CONTENT, at_us)
+    assert f"session {left}: seated until +22.000 s" in text
+    assert "remembered: state by sequence: play 0, -3.000 s, lease from -3.000 s" in text
+    assert "1 stop: -9.000 s to -9.000 s; acknowledged, tries -9.000 s to -8.990 s" in text
+    assert text.count("not seated") == 1  # who should be
+    assert str(UUID(int=1)) not in text  # its lease is over
 
 
 def test_a_test_is_in_no_number() -> None:

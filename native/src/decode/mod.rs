@@ -10,4 +10,5 @@ mod scan;
 
 pub use body::{decode, Form};
 pub use bundle::{Body, Bundle};
+pub use field::uuid;
 pub use request::Request;

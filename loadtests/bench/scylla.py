@@ -1,0 +1,123 @@
+"""The CQL drain, with a backlog before it, beside the driver's own best loop: the same rows into the same tables, on
+the same node in the same run; and how soon rows are read there. The part `scylla`.
+
+The loop has everything laid out before its clock starts (bare_cql.py); the drain reads the spool, lays it out and moves
+positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from loadtests.bench.cassandra import cassandra, drained, stored_in
+from loadtests.bench.client import run_load
+from loadtests.bench.cql_reads import reads
+from loadtests.bench.gateway import CONNECTIONS
+from loadtests.bench.request import RequestMint
+from loadtests.bench.scene import Figures, Part, Scene, say
+from loadtests.procfs import cpu_s
+from loadtests.product import ROOT, Product, ProductFailed
+
+EVENTS: Final = 20
+BACKLOG_S: Final = 0.3
+"""Of load: some fifty thousand events; the loop reads all of them back, and holds as many in memory."""
+ROUNDS: Final = 3
+"""Measured, behind one that is not: the server compiles itself while it works, and the loop comes last."""
+GIB: Final = 2**30
+KEYSPACE: Final = "streamverse"
+
+
+async def scylla(scene: Scene) -> Figures:
+    """Backlogs through the door while the drain stands still, each then drained; then the loop."""
+    await scene.let_go()
+    with cassandra(scene.directory / "cassandra") as port:
+        environment = {**stored_in(port), "INGEST_SCYLLA_DRIVER": "acsylla"}
+        with Product(scene.directory / "scylla", environment=environment) as product:
+            product.start()
+            await asyncio.to_thread(product.wait_ready)
+            say(f"{ROUNDS} backlogs for the CQL drain, {EVENTS} events a request, behind one that warms up")
+            await _drain(product)
+            rounds = sorted([await _drain(product) for _ in range(ROUNDS)], key=lambda one: one.us_per_row)
+            niceness = os.getpriority(os.PRIO_PROCESS, _pid(product))
+            figures = await reads(product, environment)
+        say("the driver's own loop over the same rows")
+        bare = await asyncio.to_thread(_bare, port, niceness)
+    per_s = sorted(one.per_s for one in rounds)[ROUNDS // 2]
+    us_per_row = rounds[ROUNDS // 2].us_per_row
+    return {
+        "rows": sum(one.rows for one in rounds),
+        "rows_per_s": round(per_s),
+        "drain_us_per_row": round(us_per_row, 1),
+        "rounds": [{"rows_per_s": round(one.per_s), "drain_us_per_row": round(one.us_per_row, 1)} for one in rounds],
+        **{f"bare_{name}": value for name, value in bare.items()},
+        "share_of_bare_loop": round(per_s / bare["rows_per_s"], 3),
+        "share_of_bare_cpu": round(bare["us_per_row"] / us_per_row, 3),
+        **figures,
+    }
+
+
+class Drained(NamedTuple):
+    """One backlog."""
+
+    rows: int
+    took_s: float
+    used_s: float
+    """CPU of the drain's process."""
+
+    @property
+    def per_s(self) -> float:
+        return self.rows / self.took_s
+
+    @property
+    def us_per_row(self) -> float:
+        return self.used_s / self.rows * 1e6
+
+
+async def _drain(product: Product) -> Drained:
+    """One backlog, made and drained, while nobody else does anything. Raises ProductFailed, TimeoutError."""
+    at = urlsplit(product.endpoints["http"])
+    host, door = str(at.hostname), int(at.port or 0)
+    mint = RequestMint(host, door, EVENTS).mint
+    pid = _pid(product)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        load = await run_load(host, door, mint, events_count=EVENTS, connections=CONNECTIONS, seconds=BACKLOG_S)
+        await drained(product, others=True)
+    finally:
+        before_s, began_s = cpu_s([pid]), time.time()
+        os.kill(pid, signal.SIGCONT)
+    await drained(product)
+    used_s = cpu_s([pid]) - before_s
+    # statusz is a second late; the file is replaced behind the last row
+    took_s = (product.data_dir / "scylla" / "positions.json").stat().st_mtime - began_s
+    if not load.acknowledged or used_s <= 0 or took_s <= 0:
+        raise ProductFailed(f"{load.acknowledged} rows were acknowledged, and drained in {took_s} s, {used_s} s of CPU")
+    return Drained(load.acknowledged, took_s, used_s)
+
+
+def _pid(product: Product) -> int:
+    """Of the drain's process."""
+    (pid,) = (one["pid"] for one in product.statusz()["processes"] if one["role"] == "scylla_drain")
+    return int(pid)
+
+
+def _bare(port: int, niceness: int) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.bench.bare_cql", str(port), KEYSPACE, str(niceness)],
+        cwd=ROOT, capture_output=True, text=True, check=False, start_new_session=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise ProductFailed(f"the driver's own loop: {done.stderr.strip()[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+PARTS: Final = (Part("scylla", "the CQL drain beside its driver's own best loop", 4 * GIB, scylla),)
