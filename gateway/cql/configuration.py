@@ -131,8 +131,6 @@ def yaml(plan: Plan, index: int, directory: Path) -> str:
         "memtable_allocation_type": "offheap_objects",
         "concurrent_compactors": 1,
         "auto_snapshot": False,  # a dropped keyspace of a test takes its files with it
-        "batch_size_warn_threshold": "64KiB",
-        "batch_size_fail_threshold": "640KiB",
     }
     return json.dumps(settings, indent=1) + "\n"
 
