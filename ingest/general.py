@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientError
 from aiohttp.http_exceptions import PayloadEncodingError
 from multidict import CIMultiDict
@@ -23,6 +23,10 @@ from ingest.plain import EVENTS_PREFLIGHT
 from ingest.refusal import Refusal
 
 ORIGINS_REMEMBERED_MAX: Final = 1_024
+END_IN_DOUBT: Final = refusal(
+    400, "invalid_http", "A body has a Content-Length, or, in HTTP/1.1, comes in chunks and in no other coding."
+)
+"""Its connection ends: what follows may be a body or a request."""
 _BROKEN: Final = (ClientError, PayloadEncodingError, web.RequestPayloadError, ConnectionError)
 """What aiohttp raises for a body that will not come to its end."""
 
@@ -55,6 +59,7 @@ class General:
         asked = Asked.of(request, self._http.country_header)
         path = asked.path
         try:
+            _judge_coding(request)
             if path == EVENTS_PATH and request.method == "OPTIONS":
                 answer = intake.preflight(asked, EVENTS_PREFLIGHT)
             elif path == EVENTS_PATH and request.method == "POST":
@@ -78,7 +83,8 @@ class General:
         else:
             headers["Content-Type"] = answer.media
             response = web.Response(status=answer.status, body=answer.body, headers=headers)
-        if path == browser_module.PATH or answer is cmcd_report.UNREAD or intake.closes(answer):
+        last = answer is END_IN_DOUBT or answer is cmcd_report.UNREAD
+        if last or path == browser_module.PATH or intake.closes(answer):
             response.force_close()
         return response
 
@@ -156,6 +162,16 @@ class General:
         finally:
             if received_bytes:
                 self._intake.drop(received_bytes)
+
+
+def _judge_coding(request: web.BaseRequest) -> None:
+    """Raises Refusal for a Transfer-Encoding that says anything but `chunked`, or says it in HTTP/1.0 (RFC 9112 §6.1).
+
+    aiohttp's parser takes the last coding for all of them; it refuses whatever does not end in chunks, and two lines.
+    """
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is not None and (coding.lower() != "chunked" or request.version != HttpVersion11):
+        raise Refusal(END_IN_DOUBT, "invalid_http")
 
 
 def _length_bytes(request: web.BaseRequest) -> int | None:

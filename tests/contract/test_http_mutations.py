@@ -39,6 +39,7 @@ PIECES: Final = [
 ]  # fmt: skip
 LINES: Final = [
     *("Transfer-Encoding: chunked", "Transfer-Encoding:\tchunked", "Transfer-Encoding: identity", "Transfer-Encoding:"),
+    *("Transfer-Encoding: gzip, chunked", "Transfer-Encoding: , chunked", "Transfer-Encoding: Chunked "),
     *("Content-Length: 5", "Content-Length: 0", "Content-Length : 5", "Content-Length:", "content-length: +5"),
     *("Connection: close", "Connection: upgrade", "Connection:", "Proxy-Connection: close", "Keep-Alive: 5"),
     *("Upgrade: websocket", "Expect: 100-continue", "Expect: 1", "Trailer: X", "TE: trailers", "Host: b", "Host:"),

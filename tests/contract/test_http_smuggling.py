@@ -3,10 +3,13 @@
 Every request here hides another one where a reader that is less strict would look for it (RFC 9112 §11.2).
 """
 
+import json
 from typing import Final
+from urllib.parse import quote
 
 import pytest
 
+from tests.builders import a_uuid
 from tests.contract.http_door import over, over_both
 from tests.contract.http_request import a_request, an_event_text, byte_by_byte, chunked
 
@@ -32,6 +35,17 @@ def lengths(*values: str) -> bytes:
 def codings(*lines: str) -> bytes:
     """A body in chunks, whatever these lines make of it; the hidden one follows its end."""
     return with_lines(*lines, body=CHUNKED + HIDDEN)
+
+
+def of_1_0(request: bytes) -> bytes:
+    """The same by HTTP/1.0; the hidden one stays what it is."""
+    return request.replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+
+
+def gzip_in_chunks(method: str, target: str) -> bytes:
+    """To somewhere else, with another coding beside chunked."""
+    head = a_request(method=method, target=target, content_length=None, transfer_encoding="gzip, chunked")
+    return head + CHUNKED + HIDDEN
 
 
 def among_headers(line: bytes) -> bytes:
@@ -75,9 +89,30 @@ REFUSED_WHOLE: Final = {
     "quoted chunks": codings('Transfer-Encoding: "chunked"'),
     "a control character before chunked": codings("Transfer-Encoding: \x0bchunked"),
     "as they are": codings("Transfer-Encoding: identity"),
+    "as they are, then chunks": codings("Transfer-Encoding: identity, chunked"),
+    "gzip": codings("Transfer-Encoding: gzip"),
+    "gzip in chunks": codings("Transfer-Encoding: gzip, chunked"),
+    "gzip in chunks, in capitals": codings("Transfer-Encoding: GZIP,Chunked"),
+    "gzip of chunks": codings("Transfer-Encoding: chunked, gzip"),
+    "gzip and chunks in two lines": codings("Transfer-Encoding: gzip", "Transfer-Encoding: chunked"),
+    "gzip in chunks, to a pixel": gzip_in_chunks("POST", "/v1/ad/start?imp=" + a_uuid()),
+    "gzip in chunks, of CMCD": gzip_in_chunks("POST", "/v1/cmcd?CMCD=" + quote('sid="a",sn=1,ts=1')),
+    "gzip in chunks, before a page sends": gzip_in_chunks("OPTIONS", "/v1/events"),
+    "gzip in chunks, to nowhere": gzip_in_chunks("POST", "/nowhere"),
+    "a parameter": codings("Transfer-Encoding: chunked;foo=1"),
+    "a parameter of the one before": codings("Transfer-Encoding: x;foo=1, chunked"),
+    "nothing before chunked": codings("Transfer-Encoding: , chunked"),
+    "nothing behind chunked": codings("Transfer-Encoding: chunked,"),
+    "a letter that is a K in lower case": codings("Transfer-Encoding: chun\xe2\x84\xaaed"),
     "two codings in two lines": codings("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
     "chunked twice": codings("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+    "chunked twice in a line": codings("Transfer-Encoding: chunked, chunked"),
     "a folded coding": codings("Transfer-Encoding:", " chunked"),
+    "no coding, and no length": codings("Transfer-Encoding:"),
+    "no coding, and a length": with_lines("Transfer-Encoding:", f"Content-Length: {SIZE}", body=EVENT + HIDDEN),
+    "a length, and no coding": with_lines(f"Content-Length: {SIZE}", "Transfer-Encoding:", body=EVENT + HIDDEN),
+    "chunks in HTTP/1.0": of_1_0(codings("Transfer-Encoding: chunked")),
+    "chunks in HTTP/1.0, to be kept alive": of_1_0(codings("Transfer-Encoding: chunked", "Connection: keep-alive")),
     "bare line feeds": a_request(EVENT).replace(b"\r\n", b"\n") + HIDDEN,
     "one bare line feed": among_headers(b"X-A: 1\nX-B: 2"),
     "a length behind a bare line feed": among_headers(b"X-A: 1\nContent-Length: 0"),
@@ -115,7 +150,12 @@ READ_TO_ITS_END: Final = {
     "longer than announced": (lengths(str(SIZE - 1)), [400, 400, 0], 0),
     "longer by a line's end": (with_lines(f"Content-Length: {SIZE}", body=EVENT + b"\r\n" + HIDDEN), [200, 200], 2),
     "a refused one": (a_request(HIDDEN, content_type="text/html") + HIDDEN, [415, 200], 1),
-    "no coding, and no body": (codings("Transfer-Encoding:"), [400, 400, 0], 0),
+    "blanks behind chunked": (codings("Transfer-Encoding: chunked  "), [200, 200], 2),
+    "a length in HTTP/1.0": (
+        of_1_0(lengths(str(SIZE)).replace(b"\r\n", b"\r\nConnection: keep-alive\r\n", 1)),
+        [200, 200],
+        2,
+    ),
     "hang up, then another": (a_request(EVENT, connection="close") + HIDDEN, [200, 0], 1),
     "a preflight's body": (a_request(HIDDEN, method="OPTIONS") + HIDDEN, [204, 200], 1),
 }
@@ -130,12 +170,15 @@ def test_a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_rea
         whole = await door.ask(data)
         behind_another = await door.client()
         await behind_another.ask(a_request(b"[]"))
-        return whole, await door.ask(*byte_by_byte(data)), await behind_another.ask(data), door.stored()
+        return whole, await door.ask(*byte_by_byte(data)), await behind_another.ask(data), door.frames()
 
-    whole, single, behind_another, stored = over_both(tmp_path, scenario)
+    whole, single, behind_another, frames = over_both(tmp_path, scenario)
     assert whole.statuses == single.statuses == REFUSED
     assert behind_another.statuses == [200, *REFUSED]
-    assert stored == []
+    for told in (whole, single, behind_another):
+        assert json.loads(told.answers[-1].body)["error"] == "invalid_http"
+        assert told.answers[-1].header("connection") in (None, "close"), "nothing: an answer by HTTP/1.0 is the last"
+    assert frames == []
 
 
 @pytest.mark.parametrize("name", READ_TO_ITS_END)
