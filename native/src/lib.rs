@@ -125,9 +125,10 @@ impl Run {
     ) -> PyResult<Bound<'py, PyList>> {
         let (py, found) = (line_type.py(), PyList::empty(line_type.py()));
         let (data, mut lines) = (self.data.as_bytes(py), line::Lines::new(line_type)?);
-        for one in self.run.frames.iter().filter(|one| one.head.kind == run::KIND_CMCD && one.head.sequence >= sequence) {
-            found.append(lines.of(one, data, origin)?)?;
-        }
+        guarded(|| {
+            let behind = |one: &&frame::Whole| one.head.kind == run::KIND_CMCD && one.head.sequence >= sequence;
+            self.run.frames.iter().filter(behind).try_for_each(|one| found.append(lines.of(one, data, origin)?))
+        })??;
         Ok(found)
     }
 }
