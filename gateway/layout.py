@@ -97,13 +97,9 @@ class DataDir:
         """
         try:
             pid = int((self.run / "pid").read_text("ascii"))
-            lock = (self.root / "lock").stat()
-            held = self._held() and any(
-                os.path.samestat(lock, open_file.stat()) for open_file in Path(f"/proc/{pid}/fd").iterdir()
-            )
+            return pid if self._held() and _has_open(pid, self.root / "lock") else None
         except (OSError, ValueError):
             return None
-        return pid if held else None
 
     def _held(self) -> bool:
         """Whether a process has the directory's lock. Looks by a shared lock, which two lookers may have at once."""
@@ -118,3 +114,15 @@ class DataDir:
         finally:
             os.close(descriptor)
         return False
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether that process has that file open. Raises OSError when there is no such process, or no such file."""
+    wanted = path.stat()
+    for open_file in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.path.samestat(wanted, open_file.stat()):
+                return True
+        except FileNotFoundError:  # closed since it was listed: it goes on working
+            continue
+    return False

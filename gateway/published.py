@@ -20,7 +20,9 @@ INTERVAL_S = 5.0
 def write_pid(data: DataDir) -> bool:
     """Whether run/pid says who we are; why not is logged."""
     try:
-        (data.run / "pid").write_text(f"{os.getpid()}\n", "ascii")
+        draft = data.run / "pid.draft"
+        draft.write_text(f"{os.getpid()}\n", "ascii")
+        draft.rename(data.run / "pid")  # whole at any time: a restart looks at it again and again
     except OSError as error:
         log.error("pid_not_written", error=str(error))
         return False

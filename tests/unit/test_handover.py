@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gateway import handover, restart_status
 from gateway.handover import VARIABLE, Handover, Running, RunningServer
 from gateway.layout import DataDir
+from gateway.published import write_pid
 from gateway.restart_status import Replaced, RestartStatus
 
 BECOMES = """
@@ -90,3 +92,26 @@ def test_the_pid_of_a_running_gateway_is_its_own(tmp_path):
     (data.run / "pid").write_text(f"{os.getppid()}\n")
     assert data.pid_of_running() is None, "somebody has it, and not this one"
     os.close(lock)
+
+
+def test_a_gateway_that_opens_and_closes_files_has_not_ended(tmp_path):
+    data = DataDir(tmp_path)
+    data.make()
+    write_pid(data)
+    lock = data.lock()
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            for descriptor in [os.open(tmp_path, os.O_RDONLY) for _ in range(20)]:
+                os.close(descriptor)
+            write_pid(data)
+
+    working = threading.Thread(target=work)
+    working.start()
+    try:
+        assert {data.pid_of_running() for _ in range(1_000)} == {os.getpid()}
+    finally:
+        done.set()
+        working.join()
+        os.close(lock)
