@@ -67,8 +67,8 @@ class Size:
     def failed(self, rows: int, *, slow: bool) -> None:
         """One of so many rows was not; `slow`: a smaller one might have been."""
         self._in_a_row = 0
-        if slow:
-            self.rows_max = max(1, min(self.rows_max, rows // 2))
+        if slow and rows > 1:  # of one row there is no smaller; single rows instead of requests are more work, not less
+            self.rows_max = min(self.rows_max, rows // 2)
 
 
 class Delivery:
