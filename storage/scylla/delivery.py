@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
-import structlog
-
 from storage import metrics
 from storage.backoff import delay_s
 from storage.scylla.columns import BY_SESSION
@@ -34,8 +32,6 @@ from storage.scylla.driver import (
 )
 from storage.scylla.requests import Need, Request, Step
 from storage.sink import SinkLost, SinkRefused, SinkUnavailable, StoreError
-
-log: Any = structlog.get_logger()
 
 RETRIES: Final = 3
 """Of one request within a write; then the drain backs off, and the spool waits."""
