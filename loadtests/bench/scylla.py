@@ -37,7 +37,7 @@ ENDED_S: Final = 60.0
 
 
 async def scylla(scene: Scene) -> Figures:
-    """Backlogs through the door while the drain stands still, each then drained; then the loop."""
+    """Backlogs through the door while the drain stands still, each then drained, behind a round of the loop."""
     await scene.let_go()
     with cassandra(scene.directory / "cassandra") as port:
         environment = {**stored_in(port), "INGEST_SCYLLA_DRIVER": "acsylla"}
