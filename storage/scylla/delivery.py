@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
-import structlog
-
 from storage import metrics
 from storage.backoff import delay_s
 from storage.scylla.columns import BY_SESSION
@@ -34,8 +32,6 @@ from storage.scylla.driver import (
 )
 from storage.scylla.requests import Need, Request, Step
 from storage.sink import SinkLost, SinkRefused, SinkUnavailable, StoreError
-
-log: Any = structlog.get_logger()
 
 RETRIES: Final = 3
 """Of one request within a write; then the drain backs off, and the spool waits."""
@@ -67,8 +63,8 @@ class Size:
     def failed(self, rows: int, *, slow: bool) -> None:
         """One of so many rows was not; `slow`: a smaller one might have been."""
         self._in_a_row = 0
-        if slow:
-            self.rows_max = max(1, min(self.rows_max, rows // 2))
+        if slow and rows > 1:  # of one row there is no smaller; single rows instead of requests are more work, not less
+            self.rows_max = min(self.rows_max, rows // 2)
 
 
 class Delivery:

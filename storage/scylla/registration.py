@@ -25,10 +25,12 @@ async def register(driver: Driver, reader: str) -> UUID:
 
 
 async def move(driver: Driver, registration_id: str, number: int) -> None:
-    """The positions are about to be moved for the `number`th time. Raises CqlError; may be repeated.
+    """The positions are about to be moved for the `number`th time. Raises SinkLost, CqlError; may be repeated.
 
     The number is the time of its write, too: one that is late, or of a sink left behind, does not undo a greater one.
     """
+    # an insert makes a row that is missing: a keyspace emptied or put back under a busy drain would look whole
+    await check(driver, registration_id, number - 1)
     await driver.execute(_MOVE, [registration_id, number, time.time_ns() // 1_000, number])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from config.scylla import ScyllaSettings
 from ingest.tuple import POSTGRES_EPOCH_US
-from storage.scylla.bucket import DAY_US, EDGE_BUCKETS, HOUR_US, event_hash
+from storage.scylla.bucket import DAY_US, HOUR_US, content_bucket, edge_bucket, event_hash
 from storage.scylla.columns import BY_CONTENT, BY_PROFILE, BY_SESSION, ERRORS, EVERY, OPTIONAL, Reading, Table, insert
 from storage.scylla.content_buckets import DayBuckets
 from storage.scylla.driver import Driver, Form, Write
@@ -166,7 +166,7 @@ class Requests:
         occurred, received = self._bigint(occurred_us), self._bigint(received_us)
         hour = occurred_us // HOUR_US
         day_value, hour_value = self._int(day), self._int(hour)
-        bucket = occurred_us % DAY_US // HOUR_US * (count := buckets.of(content)) + hashed % count
+        bucket = content_bucket(occurred_us, hashed, buckets.of(content))
         size = len(row) + _KEY_BYTES
         self._add(
             BY_SESSION, (session, hour), statements[0], size, full,
@@ -188,7 +188,7 @@ class Requests:
                  received, *of_profile),
             )  # fmt: skip
         if row[86:95] == _ERROR:
-            edge, number = values[_EDGE], hashed % EDGE_BUCKETS
+            edge, number = values[_EDGE], edge_bucket(hashed)
             if edge is None:
                 edge = _of(self._text, b"")
             self._add(

@@ -9,7 +9,9 @@ import pytest
 
 from loadtests.bench.__main__ import EVERY, USUAL, chosen, main
 from loadtests.bench.page import page
+from loadtests.bench.scylla import check_alike
 from loadtests.bench.table import all_stored, lines
+from loadtests.product import ProductFailed
 
 CPU = (
     *("gateway", "collectors", "collectors_kernel", "postgres_drain", "redis_reader", "readers_kernel"),
@@ -99,3 +101,9 @@ def test_parts_are_chosen_in_their_order(options: dict[str, Any], names: list[st
 def test_a_part_that_there_is_not_is_named() -> None:
     with pytest.raises(SystemExit, match="no such part: nonsense"):
         chosen(argparse.Namespace(quick=False, peers=False, long=False, only="many,nonsense"))
+
+
+def test_a_drain_is_not_compared_with_a_loop_of_fewer_rows() -> None:
+    check_alike([90_000, 120_000, 110_000], 100_000)
+    with pytest.raises(ProductFailed, match="not to be compared"):
+        check_alike([13_200, 13_000, 13_120], 2_480)

@@ -52,3 +52,11 @@ def test_bad_rows_among_good_ones_of_their_table_are_refused_one_by_one() -> Non
     one = delivery()
     asyncio.run(one.run(steps()))
     assert len(one.refused) == 10 * REFUSED_MAX // 8
+
+
+def test_a_row_that_is_alone_and_late_makes_no_request_smaller_and_many_rows_do() -> None:
+    size = Size(100)
+    size.failed(1, slow=True)
+    assert size.rows_max == 100
+    size.failed(60, slow=True)
+    assert size.rows_max == 30
