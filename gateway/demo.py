@@ -67,7 +67,8 @@ class Demo:
         self.options = options
         self.screen = screen
         self.scratch = data_dir / "demo"
-        settings, log = {"INGEST_KEYS_REQUIRED": "false"}, self.scratch / "serve.log"
+        hot = {"INGEST_HOTNESS_DIVISOR": str(max(1, options.viewers // 2))}  # of so small a crowd some are hot, too
+        settings, log = {"INGEST_KEYS_REQUIRED": "false", **hot}, self.scratch / "serve.log"
         self.cassandra = OneNode(data_dir / "cassandra") if options.store == "scylla" else None
         if self.cassandra is not None:
             settings |= self.cassandra.environment
@@ -128,6 +129,7 @@ class Demo:
             if time.monotonic() > deadline:
                 raise ProductFailed(f"not ready after {START_TIMEOUT_S:.0f} s:\n{self.product.log_tail()}")
         self.stores = Stores(self.product.endpoints)
+        await self.stores.know_titles(self.options.seed)
         self.rows_before, self.views_before, _ = await self.stores.look(is_exact=True)
         self.ads = Ads(self.product.endpoints, self.options.seed)
         await self.ads.order()
@@ -150,7 +152,7 @@ class Demo:
 
     def _addresses(self) -> str:
         at = self.product.endpoints
-        rows = f"{at['cql']}  (./gw events …)" if "cql" in at else f"psql '{at['postgres']}'"
+        rows = f"./gw events --data-dir {self.product.data_dir} …" if "cql" in at else f"psql '{at['postgres']}'"
         curl = (
             f'curl -s {at["http"]}/v1/events -H \'content-type: application/json\' -d \'{{"event_type":"play",'
             '"content_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000001","session_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000002",'

@@ -13,9 +13,16 @@ import redis.asyncio as redis
 
 from gateway.cql import Plan, Ring, jars
 from gateway.cql.ring import free_ports
+from loadtests.catalogue import catalogue
 from loadtests.reconcile import COUNT_SQL, counted_views
 
 VIEWERS_KEYS: Final = "{ingest}:viewers:*"
+TITLES_SQL: Final = """
+INSERT INTO content (id, type, title, duration)
+SELECT id, CASE WHEN duration IS NULL THEN 'live_channel' ELSE 'movie' END, 'Title ' || number, duration
+  FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY AS title (id, duration, number)
+    ON CONFLICT DO NOTHING
+"""
 
 
 class OneNode:
@@ -74,6 +81,15 @@ class Stores:
         self._endpoints = endpoints
         self._counting: asyncio.Task[int] | None = None
         self._rows = 0
+
+    async def know_titles(self, seed: int) -> None:
+        """Put the crowd's contents into the catalogue: what nobody knows has no tier."""
+        titles = catalogue(seed)
+        postgres = await asyncpg.connect(self._endpoints["postgres"])
+        try:
+            await postgres.execute(TITLES_SQL, [one.content_id for one in titles], [one.duration_s for one in titles])
+        finally:
+            await postgres.close()
 
     async def look(self, *, is_exact: bool = False) -> Seen:
         """Rows of a CQL store are those of a moment ago: they are counted one by one, unless it has to be exact."""

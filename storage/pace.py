@@ -10,6 +10,8 @@ ANSWER_S: Final = 1.0
 """A write that took longer makes the next ones smaller; one that took less than half of it, larger."""
 SIZE_MIN_BYTES: Final = 64 * 1024
 """Some hundred rows: a store that takes long for these takes as long for one."""
+BEGIN_MAX_BYTES: Final = 4 * 1024 * 1024
+"""The first write, as nobody knows yet: a slow store may not take a stop's time for it, at each start again."""
 SHRINK_MAX: Final = 4
 """A single slow answer says little: at most to a quarter at once."""
 
@@ -21,7 +23,7 @@ class Pace:
         self._size_max_bytes = size_max_bytes
         self._answer_s = answer_s
         self._size_min_bytes = min(SIZE_MIN_BYTES, size_max_bytes)
-        self.size_bytes = size_max_bytes
+        self.size_bytes = min(BEGIN_MAX_BYTES, size_max_bytes)
 
     def answered(self, written_bytes: int, took_s: float) -> None:
         """A write of so many bytes was done."""

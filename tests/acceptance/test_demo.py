@@ -15,9 +15,11 @@ from typing import Final
 import pytest
 
 from gateway.cql import jars
+from loadtests.catalogue import CONTENTS_COUNT
 from loadtests.procfs import Process, alive, all_stats, tree
 from loadtests.product import ROOT
 from tests import needs
+from tests.acceptance.client import sql
 from tests.acceptance.gateway_process import let_others_through
 from tests.conftest import left_out
 
@@ -107,6 +109,9 @@ def assert_clean(demo: Demo) -> None:
 def test_a_demo_of_some_seconds_ends_by_itself_and_finds_all_equal(tmp_path: Path, demos: list[Demo]) -> None:
     demo = Demo(tmp_path, "--seconds", "8")
     demos.append(demo)
+    demo.wait_until_it_says("Ctrl-C ends")
+    (postgres,) = re.findall(r"psql '(.+)'", demo.text())
+    assert sql(postgres, "SELECT count(*) FROM content")[0][0] == CONTENTS_COUNT, "what is not known has no tier"
     assert demo.wait() == 0, demo.text()
     text = demo.text()
     assert "\x1b" not in text, "no terminal, no control sequences"

@@ -12,7 +12,7 @@ from ingest.clock import SystemClock
 from ingest.spool.disk import FileDisk
 from storage import drain, feed, pace
 from storage.memory import MemorySink, MemoryStore
-from storage.pace import ANSWER_S, SIZE_MIN_BYTES, Pace
+from storage.pace import ANSWER_S, BEGIN_MAX_BYTES, SIZE_MIN_BYTES, Pace
 from storage.sink import SinkUnavailable, Slice
 from tests.spooled import Collector
 
@@ -57,7 +57,15 @@ def test_a_store_that_is_well_again_gets_full_writes_again() -> None:
 def test_a_failure_at_once_says_nothing_about_the_size() -> None:
     one = Pace(MAX_BYTES)
     one.failed(0.01)
+    assert one.size_bytes == BEGIN_MAX_BYTES
+
+
+def test_the_first_write_is_small_and_the_next_are_larger_where_it_was_quick() -> None:
+    one = Pace(MAX_BYTES)
+    assert one.size_bytes == BEGIN_MAX_BYTES < MAX_BYTES
+    one.answered(one.size_bytes, 0.1)
     assert one.size_bytes == MAX_BYTES
+    assert Pace(1_000).size_bytes == 1_000
 
 
 class SlowStore(MemorySink):
