@@ -59,7 +59,7 @@ class Begun(Struct, frozen=True):
         if rules != self.rules:
             return "the settings, the release or the store were others"
         if not self.now_us <= now_us < self.until_us:
-            return f"it is older than {LEFT_S // 3_600} hours"
+            return f"it did not begin within the last {LEFT_S // 3_600} hours"
         return ""
 
 

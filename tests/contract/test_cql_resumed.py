@@ -211,7 +211,7 @@ def let_a_day_pass(house: CqlHouse) -> None:
         (let_the_spool_go, "the spool has let go of frames"),
         (change_a_setting, "the settings, the release or the store were others"),
         (damage_the_file, "cannot be read"),
-        (let_a_day_pass, "older than 24 hours"),
+        (let_a_day_pass, "within the last 24 hours"),
     ],
 )
 def test_it_begins_anew_where_it_cannot_go_on_and_says_why(
