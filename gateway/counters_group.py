@@ -21,10 +21,11 @@ def counters() -> None:
 @data_dir_option
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 def counters_rebuild(config: Path | None, data_dir: str | None, dry_run: bool) -> None:
-    """Count views anew from PostgreSQL, beside the counters in force, and put them into force at once.
+    """Count views anew from the store, beside the counters in force, and put them into force at once.
 
     For a Redis that was lost, was cut loose (`rebuild_needed`) or counts wrongly. The gateway may run, and need not be
-    started again.
+    started again. One that was ended is begun anew; with store = "scylla" the next one goes on with it, or says why
+    not.
     """
     from gateway import counters_commands
     from gateway.role import READERS_NICENESS

@@ -31,6 +31,7 @@ class DataDir:
         """What a running gateway tells about itself; made anew at each start."""
         self.metrics = self.run / "metrics"
         self.qoe_door = self.run / "qoe.sock"
+        self.rebuild = self.root / "rebuild"
         self.log = self.root / "log"
         self.endpoints = self.root / "endpoints.json"
 

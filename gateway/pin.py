@@ -1,8 +1,9 @@
 """DATA/run/rebuild.pin: what a rebuild of the counters needs of the spool, told to the retention of the gateway.
 
 It is written before the store is looked at, with no positions: then nothing goes. With the positions of the cut,
-nothing behind them goes. It is good for a minute and renewed while its rebuild lives, so that a dead one holds nothing;
-and above the bound of derivable readers nobody minds it (`spool_upkeep`): a rebuild never stops the intake.
+nothing behind them goes. It is good for a minute and renewed while its rebuild lives, so that a dead one holds nothing,
+unless the next one can go on with it: then it is good until that is too old. Above the bound of derivable readers
+nobody minds it (`spool_upkeep`): a rebuild never stops the intake.
 """
 
 import asyncio
@@ -48,6 +49,7 @@ class Pin:
         self._path = path
         self._clock = clock
         self._positions: Mapping[str, int] = {}
+        self._until_us = 0
         self.done = False
         """The counts are in force: the pin outlives its rebuild a while."""
 
@@ -56,9 +58,16 @@ class Pin:
         self._positions = positions
         self.write(GOOD_S)
 
+    def outlive(self, until_us: int) -> None:
+        """From now on it is good until then at the least, whatever becomes of its rebuild; 0: it is not. Raises
+        OSError."""
+        self._until_us = until_us
+        self.write(GOOD_S)
+
     def write(self, good_s: float) -> None:
         """Raises OSError."""
-        pinned = Pinned(dict(self._positions), self._clock.now_us() + round(good_s * 1_000_000))
+        until_us = max(self._clock.now_us() + round(good_s * 1_000_000), self._until_us)
+        pinned = Pinned(dict(self._positions), until_us)
         draft = self._path.with_name(self._path.name + ".draft")
         draft.write_bytes(msgspec.json.encode(pinned))
         draft.rename(self._path)
@@ -75,8 +84,9 @@ class Pin:
     def end(self) -> None:
         """Raises OSError."""
         if self.done:
+            self._until_us = 0
             self.write(AFTERWARDS_S)
-        else:
+        elif not self._until_us:
             self._path.unlink(missing_ok=True)
 
 

@@ -48,8 +48,9 @@ since only they tell an old sign from a new one, of a session in a sample or not
 While a rebuild is under way, what it counts is beside all this, and at its end takes its place at once (switch.lua):
 
     {ingest}:rebuild:registration    string   what the registration will be; another rebuild that begins overwrites it,
-                                              and so ends this one. Gone a day after its rebuild died
-    {ingest}:rebuild:totals          hash     as totals; rows: plays that were read for it
+                                              and so ends this one. Gone a day after its rebuild began
+    {ingest}:rebuild:totals          hash     as totals; rows: plays that were read for it; piece:<number>: plays of a
+                                              piece of all rows, which was counted whole
     {ingest}:rebuild:views:<hour>    hash     as views:<hour>
 
 and the views themselves under its generation, which nothing reads before.
@@ -69,6 +70,7 @@ VIEW = TAG.encode() + b"view:"
 VIEWERS = TAG.encode() + b"viewers:"
 REBUILD_REGISTRATION = TAG + "rebuild:registration"
 REBUILD_TOTALS = TAG + "rebuild:totals"
+PIECE = b"piece:"
 
 HOUR_US = 3_600 * 1_000_000
 VIEWS_KEPT_HOURS = 31 * 24

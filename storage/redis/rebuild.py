@@ -3,7 +3,10 @@ own, and take their place at once, with the positions up to which the store was 
 
     begin ─▶ count, some thousand times ─▶ switch ─▶ seat sessions ─▶ sweep what is of no generation in force
 
-Until the switch nothing of it is read by anybody. Whoever begins last wins: another rebuild under way is fenced.
+Until the switch nothing of it is read by anybody. Whoever begins last wins: another rebuild under way is fenced. Pieces
+of the rows that were counted whole may be told (`counted`), and are remembered beside the counts, so whoever is ended
+before the switch leaves something to go on with (`go_on`): a Redis that came back without its last second has forgotten
+them with the counts, since they were written behind them.
 """
 
 import os
@@ -27,13 +30,31 @@ log: Any = structlog.get_logger()
 
 SWITCH: Final = Path(__file__).with_name("switch.lua").read_bytes()
 SWITCH_SHA1: Final = sha1(SWITCH, usedforsecurity=False).hexdigest()
+GO_ON: Final = b"""#!lua
+local there, totals = redis.pcall('GET', KEYS[1]), redis.pcall('HGETALL', KEYS[2])
+if type(there) ~= 'string' or string.match(there, ':(.+)$') ~= ARGV[1] or totals['err'] then return false end
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
+return totals
+"""
+"""The totals of the rebuild of this generation, whose registration is another one from now on: what its dead process
+had on the way comes too late. None when it is not there."""
+
+COUNTED: Final = b"""#!lua
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local rows = tonumber(redis.call('HGET', KEYS[2], 'rows') or 0)
+if rows == tonumber(ARGV[2]) then redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
+return rows
+"""
+"""A field of the totals is written if as many plays are there as were handed in. How many are; -1: not this rebuild."""
+
 REBUILD_KEYS: Final = (key.REBUILD_REGISTRATION, key.POSITIONS, key.REBUILD_TOTALS, key.LIVE)
 
 LEFT_S: Final = 86_400
-"""What a dead rebuild has counted is swept away by the next one, else gone with its registration after so long, or, its
-views, after their memory."""
-MEMORY_MIN_S: Final = 3_600
-"""A view is known at least so long, that a resend in the frames behind the cut still meets it."""
+"""A rebuild has so long, from its begin to the switch. What a dead one has counted is gone on with or swept away by the
+next one, else gone with its registration, or, its views, after their memory."""
+MEMORY_MIN_S: Final = LEFT_S + 3_600
+"""A view is known at least so long: rows that are read again, the last ones, and a resend in the frames behind the cut
+still meet it."""
 CLOCKS_APART_S: Final = 60
 """How far the clocks of nodes that share a Redis may be apart, until a lease is taken for none of ours."""
 SWEEP_COUNT: Final = 1_000
@@ -55,6 +76,10 @@ def rows_since_us(now_us: int, view_memory_s: int) -> int:
     return now_us - max(view_memory_s * 1_000_000, kept_us)
 
 
+class RebuildLost(SinkUnavailable):
+    """Another rebuild began, this one took longer than a day, or the counters were lost."""
+
+
 class Rebuild:
     """One rebuild at one Redis. `now_us`: when it began; `chance(n)` gives n random bytes.
 
@@ -71,8 +96,24 @@ class Rebuild:
         self._view_memory_s = settings.view_memory_s
         self._viewers_exact_max = settings.viewers_exact_max
         self._limit_streams = int(settings.limit_streams)
-        self._registration = chance(16).hex().encode() + b":" + chance(4).hex().encode()
-        self._plays = 0
+        self._fence = chance(16).hex().encode()
+        self._generation = chance(4).hex().encode()
+        self._handed = self._whole = self._begun = 0
+        """Plays: as Redis has to have them, those of a piece that was read twice too; of whole pieces; behind them."""
+
+    @property
+    def generation(self) -> str:
+        """Of its views: by this it can be gone on with."""
+        return self._generation.decode("ascii")
+
+    @property
+    def plays(self) -> int:
+        """Counted so far, as rows that were read."""
+        return self._whole + self._begun
+
+    @property
+    def _registration(self) -> bytes:
+        return self._fence + b":" + self._generation
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -88,6 +129,39 @@ class Rebuild:
             await self._client.unlink(key.REBUILD_TOTALS, *map(key.rebuilt_views, hours))
         await self.sweep(self._now_us)
 
+    async def go_on(self, generation: str, now_us: int) -> frozenset[int] | None:
+        """In the place of `begin`: be the rebuild of this generation, which began at `now_us`. The pieces that it has
+        counted whole; None when Redis does not have it any more, and nothing is done."""
+        taken_over = self._fence + b":" + generation.encode("ascii")
+        with translated():
+            answer = await self._client.execute_command(
+                "EVAL", GO_ON, 2, key.REBUILD_REGISTRATION, key.REBUILD_TOTALS, generation, taken_over
+            )
+        if answer is None:
+            return None
+        totals = dict(zip(answer[::2], map(int, answer[1::2]), strict=True))
+        pieces = {
+            int(name.removeprefix(key.PIECE)): plays for name, plays in totals.items() if name.startswith(key.PIECE)
+        }
+        self._generation, self._now_us = generation.encode("ascii"), now_us
+        self._handed, self._whole, self._begun = totals.get(b"rows", 0), sum(pieces.values()), 0
+        return frozenset(pieces)
+
+    async def counted(self, piece: int) -> None:
+        """All plays of this piece were taken in, and none of another one since the last that was told."""
+        with translated():
+            there = await self._client.execute_command(
+                *("EVAL", COUNTED, 2, key.REBUILD_REGISTRATION, key.REBUILD_TOTALS),
+                *(self._registration, self._handed, key.PIECE + str(piece).encode("ascii"), self._begun),
+            )
+        if there == -1:
+            raise RebuildLost
+        if there != self._handed:
+            raise SinkUnavailable(
+                f"of {self._handed} plays handed in {there} are there: Redis has lost what was written last"
+            )
+        self._whole, self._begun = self.plays, 0
+
     async def count(self, signs: Signs) -> None:
         """Take plays in. In any order; the same ones again change nothing."""
         gathering = Gathering(self._now_us, 0)
@@ -95,23 +169,26 @@ class Rebuild:
         left_s = self._view_memory_s - (self._now_us - signs.received_us) // 1_000_000
         batch = gathering.batch(())._replace(sessions=b"", rows=len(signs.ends))
         await self._apply(REBUILD_KEYS, batch, max(left_s, MEMORY_MIN_S), self._now_us)
-        self._plays += len(signs.ends)
+        self._handed += len(signs.ends)
+        self._begun += len(signs.ends)
 
-    async def switch(self, positions: Mapping[str, int], rows: int, signals: int) -> Switched:
+    async def switch(self, positions: Mapping[str, int], rows: int, signals: int, now_us: int) -> Switched:
         """Put what was counted into force; whoever counts goes on from `positions`, below which `rows` and `signals`
         lie."""
-        hours = key.kept_hours(self._now_us)
+        first, last = key.kept_hours(self._now_us)[0], key.kept_hours(now_us)[-1]  # dated ahead when it was nearly done
         moved = [str(word) for pair in positions.items() for word in pair]
         keys = (*KEYS, key.REBUILD_REGISTRATION, key.REBUILD_TOTALS)
-        arguments = (self._registration, self._plays, rows, signals, hours[0], hours[-1], *moved)
+        arguments = (self._registration, self._handed, rows, signals, first, last, *moved)
         with translated():
             try:
                 answer = await self._client.execute_command("EVALSHA", SWITCH_SHA1, len(keys), *keys, *arguments)
             except NoScriptError:
                 answer = await self._client.execute_command("EVAL", SWITCH, len(keys), *keys, *arguments)
+        if answer[0] == -1:
+            raise RebuildLost
         if answer[0] != 1:
             raise SinkUnavailable(answer[1].decode("utf-8", "replace"))
-        return Switched(self._plays, answer[1])
+        return Switched(self.plays, answer[1])
 
     async def seat(self, signs: Signs, now_us: int) -> None:
         """Tell the counters in force what sessions did lately, in any order: of every session the newest sign wins."""
@@ -160,7 +237,7 @@ class Rebuild:
         try:
             await apply(self._client, keys, arguments)
         except CountersReplaced as error:
-            raise SinkUnavailable("Another rebuild began, or the counters were lost.") from error
+            raise RebuildLost from error
 
 
 def _is_foreign(answer: object) -> bool:

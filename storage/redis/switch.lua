@@ -4,7 +4,7 @@
 -- KEYS  1 registration · 2 positions · 3 totals · 4 live · 5 registration of the rebuild · 6 its totals
 -- ARGV  1 what 5 has to be · 2 plays that were handed in · 3 rows and 4 signals below the positions
 --       5 first and 6 last hour of which views may be kept · 7… incarnation, position, …
--- Answer: {1, views}; when nothing was done {0, why}.
+-- Answer: {1, views}; when nothing was done {0, why}, or {-1}: another rebuild began, or the counters were lost.
 --
 -- Views themselves are not touched, there are millions: those of the rebuild are read from now on because the new
 -- registration says so, those of before are swept away later. Everything is checked before the first write.
@@ -12,7 +12,7 @@
 local call = redis.call
 local tag = string.match(KEYS[1], '^{.-}:')
 
-if call('GET', KEYS[5]) ~= ARGV[1] then return {0, 'another rebuild began, or the counters were lost'} end
+if call('GET', KEYS[5]) ~= ARGV[1] then return {-1} end
 local plays = tonumber(call('HGET', KEYS[6], 'rows') or 0)
 if plays ~= tonumber(ARGV[2]) then
   return {0, string.format('of %s plays handed in %.0f are there: Redis has lost what was written last', ARGV[2], plays)}

@@ -7,6 +7,7 @@ each column has what the gateway whose clock is ahead wrote; TTLs are counted by
 by years puts rows into a window of compaction of their own.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntFlag
@@ -56,6 +57,19 @@ def _number(value: bytes) -> int:
     return int.from_bytes(value, "big", signed=True)
 
 
+async def _created(cluster: Any, keyspace: str | None) -> Any:
+    """A session that is connected. Who is cancelled waits for it all the same, as long as connecting takes at most: one
+    that is let go of while it connects blocks the process for ever (1.2.0)."""
+    creating = asyncio.ensure_future(cluster.create_session(keyspace=keyspace))
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        await asyncio.wait([creating])
+        if creating.exception() is None:
+            await creating.result().close()
+        raise
+
+
 class AcsyllaDriver:
     """A Driver."""
 
@@ -79,7 +93,7 @@ class AcsyllaDriver:
         try:
             with _translated():
                 self._cluster = acsylla.create_cluster(**_options(settings))
-                self._session = await self._cluster.create_session(keyspace=settings.keyspace if keyspace else None)
+                self._session = await _created(self._cluster, settings.keyspace if keyspace else None)
         except BaseException:
             await self.close()
             raise

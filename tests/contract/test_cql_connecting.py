@@ -1,9 +1,11 @@
 """What cannot be reached, and why, as a sink tells it: by waiting where it may pass, red where an engineer decides."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from config.scylla import ScyllaSettings
 from storage.scylla.driver import connected
 from storage.sink import SinkRefused, SinkUnavailable
 from tests.contract.cql_store import CqlStore, run
+from tests.contract.house import CHECKOUT
 
 
 @pytest.fixture
@@ -42,6 +45,28 @@ def test_what_cannot_be_reached_is_an_outage(
             await CqlStore(settings, tmp_path).opened()
 
     run(scenario)
+
+
+STOPPED: Final = """
+import asyncio, sys
+import msgspec
+from config.scylla import ScyllaSettings
+from storage.scylla.driver import connected
+
+async def stop(delay_s):
+    connecting = asyncio.create_task(connected(msgspec.json.decode(sys.argv[1], type=ScyllaSettings)))
+    await asyncio.sleep(delay_s)
+    connecting.cancel()
+    await asyncio.wait([connecting])
+
+for number in range(12):
+    asyncio.run(stop(0.002 * number))
+"""
+
+
+def test_who_is_stopped_while_it_connects_ends(each_driver: ScyllaSettings) -> None:
+    given = msgspec.json.encode(each_driver).decode()
+    subprocess.run([sys.executable, "-c", STOPPED, given], check=True, timeout=60, cwd=CHECKOUT)
 
 
 def test_one_contact_point_that_answers_is_enough(each_driver: ScyllaSettings) -> None:

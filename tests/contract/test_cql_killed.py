@@ -1,4 +1,4 @@
-"""What reads all rows of CQL and is killed on the way leaves nothing behind, and is begun anew."""
+"""What reads all rows of CQL and is killed on the way has changed nothing, and the next one comes to the same."""
 
 import os
 import random
@@ -23,23 +23,30 @@ PLAYS = 4_000
 KILLS = 3
 
 
+def stores_of_commands(
+    postgres_url: str, redis_url: str, cql: ScyllaSettings, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands find these, with the schema alone in the first."""
+    migrated(postgres_url, schema_alone)
+    for name, value in {
+        "STORE": "scylla",
+        "DATA_DIR": str(data_dir),
+        "POSTGRES_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "SCYLLA_CONTACT_POINTS": cql.contact_points,
+        "SCYLLA_PORT": str(cql.port),
+        "SCYLLA_KEYSPACE": cql.keyspace,
+        "SCYLLA_REPLICATION": "1",
+    }.items():
+        monkeypatch.setenv(f"INGEST_{name}", value)
+
+
 @pytest.fixture
 def house(
     embedded_url: str, valkey_url: str, cql_settings: ScyllaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CqlHouse]:
     """Some thousand plays, delivered to everybody; commands find the same stores."""
-    migrated(embedded_url, schema_alone)
-    for name, value in {
-        "STORE": "scylla",
-        "DATA_DIR": str(tmp_path),
-        "POSTGRES_URL": embedded_url,
-        "REDIS_URL": valkey_url,
-        "SCYLLA_CONTACT_POINTS": cql_settings.contact_points,
-        "SCYLLA_PORT": str(cql_settings.port),
-        "SCYLLA_KEYSPACE": cql_settings.keyspace,
-        "SCYLLA_REPLICATION": "1",
-    }.items():
-        monkeypatch.setenv(f"INGEST_{name}", value)
+    stores_of_commands(embedded_url, valkey_url, cql_settings, tmp_path, monkeypatch)
     with CqlHouse(tmp_path, embedded_url, valkey_url, cql_settings) as made:
         chance = random.Random(1)
         for _ in range(PLAYS // 500):

@@ -207,7 +207,7 @@ def test_a_rebuild_leaves_the_sample_in_force_and_unseats_who_ended(bench: Bench
     bench.loop.run(bench.client.zadd(key.viewers(content_of(1), max(kept)), {b"a phantom....1.": 9e9}))
     rebuild = Rebuild(bench.url, bench.settings, NOW)
     bench.loop.run(rebuild.begin())
-    bench.loop.run(rebuild.switch({INCARNATION: bench.position}, 0, 0))
+    bench.loop.run(rebuild.switch({INCARNATION: bench.position}, 0, 0, NOW))
     assert (bench.kept(), bench.count()) == (kept, told)
     ended = [row(a_sign("stop", session=session, ago=0)) for session in range(many // 2)]
     for first in range(0, len(ended), CALL):

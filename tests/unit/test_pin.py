@@ -169,6 +169,25 @@ def test_a_pin_lives_with_its_rebuild_and_a_while_after_its_success(data: DataDi
     assert pin.read(data, clock.now_us() + 3 * MINUTE_US) is None
 
 
+def test_the_pin_of_a_rebuild_that_can_be_gone_on_with_outlives_it_until_it_cannot(data: DataDir) -> None:
+    clock = SystemClock()
+    until_us = clock.now_us() + 10 * MINUTE_US
+
+    async def rebuild(*, succeeds: bool, until_us: int) -> None:
+        async with pinned(data, clock) as held:
+            held.move({"a": 3})
+            held.outlive(until_us)
+            held.done = succeeds
+
+    asyncio.run(rebuild(succeeds=False, until_us=until_us))
+    assert pin.read(data, until_us - 1) == {"a": 3}
+    assert pin.read(data, until_us) is None
+    asyncio.run(rebuild(succeeds=False, until_us=0))
+    assert pin.read(data, clock.now_us()) is None
+    asyncio.run(rebuild(succeeds=True, until_us=until_us))
+    assert pin.read(data, clock.now_us() + 3 * MINUTE_US) is None
+
+
 def test_a_pin_is_renewed_while_its_rebuild_lives(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pin, "RENEWED_S", 0.01)
     monkeypatch.setattr(pin, "GOOD_S", 0.5)
