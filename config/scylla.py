@@ -11,6 +11,9 @@ Consistency = Literal["ONE", "LOCAL_ONE", "QUORUM", "LOCAL_QUORUM", "EACH_QUORUM
 BUCKETS_MAX = 4_096
 """Of a content and hour: some 400 GB, or two billion rows, an hour."""
 Buckets = Annotated[int, Meta(ge=1, le=BUCKETS_MAX)]
+INFLIGHT_MAX = 1_024
+"""Each has a task of ours, all of which wait for every new set of columns: of 20,000, a quarter of a second each."""
+Inflight = Annotated[int, Meta(ge=1, le=INFLIGHT_MAX)]
 
 
 class ScyllaSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +35,7 @@ class ScyllaSettings(Struct, frozen=True, forbid_unknown_fields=True):
     request_timeout_ms: Positive = 5_000  # above the 2 s after which a coordinator says itself that a write timed out
     retention_days: Annotated[int, Meta(ge=1, le=7_000)] = 90  # TTL; at least view_memory_s and a day, for rebuilds
     content_buckets: Buckets = 16  # partitions of a content and hour, of days from tomorrow on; see ARCHITECTURE.md
-    inflight_max: Positive = 128  # requests at once: at most 4 MiB of the cluster's memory
+    inflight_max: Inflight = 128  # requests at once: at most 4 MiB of the cluster's memory
     rows_max: Annotated[int, Meta(ge=1, le=1_000)] = 100  # of a partition, in one request: 50 cost a tenth more CPU
     request_max_bytes: Positive = 32 * KIB  # of one request of one partition: ScyllaDB warns of 128 KiB
     batch_max_bytes: Positive = (

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 from aiohttp import web
 from msgspec import to_builtins
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector as MetricsCollector
 
 from gateway import door_status, ended_metrics, job_status
+from gateway.admin_answer import answered
 from gateway.collecting import spool_excess_bytes
 from gateway.flow import FlowSource, Reading, counts
 from gateway.flow_api import FlowApi
@@ -25,7 +25,6 @@ from gateway.openapi import description
 from gateway.reader_told import reader_told
 from gateway.spool_upkeep import readers
 from gateway.stage_size import stage_metrics, stage_told
-from ingest.answer import refusal
 from ingest.clock import SystemClock
 from ingest.core import chosen
 from ingest.spool.disk import FileDisk
@@ -48,8 +47,6 @@ from storage.reader_status import ReaderStatus
 
 if TYPE_CHECKING:
     from gateway.supervisor import Supervisor
-
-log: Any = structlog.get_logger()
 
 END_S = 0.5
 """How long an answer under way may take when the gateway has ended."""
@@ -78,7 +75,7 @@ class Admin:
         live = LiveApi(source, names.of)
         quality = QualityApi(self._data.qoe_door, lambda: reader_status.read(self._data.root, "qoe"), SystemClock())
         flow = FlowApi(FlowSource(self._reading, SystemClock()))
-        application = web.Application(middlewares=[_errors])
+        application = web.Application(middlewares=[answered])
         application.add_routes(
             [
                 web.get("/livez", self._livez),
@@ -268,22 +265,6 @@ def _dead_letters(dead: dict[str, Any]) -> list[Metric]:
         GaugeMetricFamily("ingest_dead_letters_used_bytes", "Size of their files.", value=dead["used_bytes"]),
         GaugeMetricFamily("ingest_dead_letters_quota_bytes", "What they may grow to.", value=dead["quota_bytes"]),
     ]
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Any) -> web.StreamResponse:
-    try:
-        response: web.StreamResponse = await handler(request)
-        return response
-    except web.HTTPException as error:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "invalid_http")
-        answer = refusal(error.status, code, error.reason or "")
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        return web.Response(status=answer.status, body=answer.body, headers=headers, content_type="application/json")
-    except Exception:  # our own bug; nothing is in hand but a question: told in the log, and to who asked as JSON
-        log.exception("admin_broken", path=request.path)
-        answer = refusal(500, "internal_error", "This is an error of the gateway's own; its log says more.")
-        return web.Response(status=500, body=answer.body, content_type="application/json")
 
 
 def version() -> str:

@@ -59,7 +59,7 @@ class General:
         asked = Asked.of(request, self._http.country_header)
         path = asked.path
         try:
-            _judge_coding(request)
+            judge_coding(request)
             if path == EVENTS_PATH and request.method == "OPTIONS":
                 answer = intake.preflight(asked, EVENTS_PREFLIGHT)
             elif path == EVENTS_PATH and request.method == "POST":
@@ -164,7 +164,7 @@ class General:
                 self._intake.drop(received_bytes)
 
 
-def _judge_coding(request: web.BaseRequest) -> None:
+def judge_coding(request: web.BaseRequest) -> None:
     """Raises Refusal for a Transfer-Encoding that says anything but `chunked`, or says it in HTTP/1.0 (RFC 9112 §6.1).
 
     aiohttp's parser takes the last coding for all of them; it refuses whatever does not end in chunks, and two lines.

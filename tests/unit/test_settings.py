@@ -163,6 +163,7 @@ def test_write_keys_are_required_where_the_stores_are_not_embedded_unless_it_is_
         {"INGEST_SCYLLA_CONSISTENCY": "ANY"},
         {"INGEST_SCYLLA_DRIVER": "scyllapy"},
         {"INGEST_SCYLLA_CONTENT_BUCKETS": "0"},
+        {"INGEST_SCYLLA_INFLIGHT_MAX": "1025"},
         {"INGEST_SCYLLA_RETENTION_DAYS": "0"},
         {"INGEST_SCYLLA_CONSISTENCY": "ONE"},  # three replicas by default
         {"INGEST_SCYLLA_CONSISTENCY": "TWO", "INGEST_SCYLLA_REPLICATION": "1"},
