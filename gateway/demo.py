@@ -152,7 +152,8 @@ class Demo:
 
     def _addresses(self) -> str:
         at = self.product.endpoints
-        rows = f"{at['cql']}  (./gw events --data-dir {self.product.data_dir} …)" if "cql" in at else f"psql '{at['postgres']}'"
+        events = f"./gw events --data-dir {self.product.data_dir} …"
+        rows = f"{at['cql']}  ({events})" if "cql" in at else f"psql '{at['postgres']}'"
         curl = (
             f'curl -s {at["http"]}/v1/events -H \'content-type: application/json\' -d \'{{"event_type":"play",'
             '"content_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000001","session_id":"6b2f0f0e-7d0f-4f0e-9a55-000000000002",'
