@@ -15,14 +15,18 @@ from gateway.layout import DataDir
 log: Any = structlog.get_logger()
 
 INTERVAL_S = 5.0
+PID_BYTES = 12
 
 
 def write_pid(data: DataDir) -> bool:
     """Whether run/pid says who we are; why not is logged."""
     try:
-        draft = data.run / "pid.draft"
-        draft.write_text(f"{os.getpid()}\n", "ascii")
-        draft.rename(data.run / "pid")  # whole at any time: a restart looks at it again and again
+        # in place, in one write of one length: whole at any time, as a restart looks again and again, on a full disk, too
+        descriptor = os.open(data.run / "pid", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(descriptor, f"{os.getpid():<{PID_BYTES - 1}}\n".encode(), 0)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         log.error("pid_not_written", error=str(error))
         return False

@@ -33,7 +33,7 @@ def test_what_a_full_disk_refused_is_written_later_and_changes_are_too(tmp_path:
     data.full = False
     published.write()
     assert json.loads(data.endpoints.read_text()) == endpoints
-    assert (data.run / "pid").read_text() == f"{os.getpid()}\n"
+    assert int((data.run / "pid").read_text()) == os.getpid()
     written = data.endpoints.stat().st_ino
     published.write()
     assert data.endpoints.stat().st_ino == written, "it is written once"
