@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -52,6 +53,16 @@ class BrowserFailed(Exception):
     """The browser does not answer, or refuses; the text says what was asked."""
 
 
+def _user_agent(path: str) -> str:
+    """Of one with a window. A flag of all: what is set for a page is not of what it sends when it is closed."""
+    said = subprocess.run([path, "--version"], check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    major = re.search(r"(\d+)\.", said)
+    assert major is not None, said
+    return (
+        f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major[1]}.0.0.0 Safari/537.36"
+    )
+
+
 class Chromium:
     """`with Chromium() as browser:` a browser with a profile of its own, gone behind the block."""
 
@@ -63,7 +74,7 @@ class Chromium:
         self._in, writes = os.pipe()
         command = [sys.executable, "-c", EXEC, str(reads), str(writes), path]
         self._process = subprocess.Popen(
-            [*command, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+            [*command, *FLAGS, f"--user-agent={_user_agent(path)}", f"--user-data-dir={self._profile}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -172,8 +183,9 @@ class Page:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[feature])
 
-    def pose_as(self, user_agent: str) -> None:
-        """From now on; without a window it says of itself that it has none."""
+    def tell_that_there_is_no_window(self) -> None:
+        """From now on it says so of itself, as it does unless it is told otherwise."""
+        user_agent = self.evaluate("navigator.userAgent").replace("Chrome/", "HeadlessChrome/")
         self.ask("Emulation.setUserAgentOverride", userAgent=user_agent)
 
     def open(self, url: str) -> None:

@@ -36,7 +36,6 @@ class Viewing:
         self.page = page
         self.gateway = gateway
         self.content, self.session = str(uuid4()), str(uuid4())
-        page.pose_as(page.evaluate("navigator.userAgent").replace("Headless", ""))
         options = {"contentId": self.content, "sessionId": self.session, "heartbeatS": 1, **options}
         query = {"module": gateway.url + "/sdk/v1.js", "options": json.dumps(options)} | dict.fromkeys(extra, "1")
         page.open(f"{site.url}/watch.html?{urlencode(query, quote_via=quote)}")

@@ -75,8 +75,8 @@ def ads(gateway: Gateway, browser: Chromium) -> Iterator[Ads]:
 def opened(browser: Chromium, ads: Ads, player: str, name: str, *, viewer: bool = True, skip: bool = False) -> Page:
     """A page with a player that has read this VAST document, by a viewer's browser or by one that has no window."""
     page = browser.page()
-    if viewer:
-        page.pose_as(page.evaluate("navigator.userAgent").replace("Headless", ""))
+    if not viewer:
+        page.tell_that_there_is_no_window()
     site = ads.site.url
     query = f"vast={quote(f'{site}/vast/{name}')}&film={quote(f'{site}/films/film.webm')}{'&skip=1' if skip else ''}"
     page.open(f"{site}/{player}.html?{query}")

@@ -318,7 +318,6 @@ def test_readme_s_recipe_does_what_it_says_as_written(browser: Chromium, gateway
         recipe = recipe.replace(written, here)
     site.pages["/recipe.html"] = recipe
     page = browser.page()
-    page.pose_as(page.evaluate("navigator.userAgent").replace("Headless", ""))
     page.open(f"{site.url}/recipe.html")
     eventually(lambda: page.evaluate("document.readyState") == "complete", SOON_S, "open")
     page.evaluate("document.querySelector('video').play()")

@@ -45,7 +45,6 @@ def opened(browser: Chromium, site: PlayerSite, gateway: Gateway, session: str, 
     names = {"GATEWAY": gateway.url, "SESSION": session, "CONTENT": content}
     site.recipes[session] = filled_in(recipe("Shaka Player, minified"), "player", **names)
     page = browser.page(width_px=PAGE_PX[0], height_px=PAGE_PX[1])
-    page.pose_as(page.evaluate("navigator.userAgent").replace("Headless", ""))
     wanted = {"viewing": session, "story": story, "stream": f"{site.url}/stream/{session}/"}
     page.open(f"{site.url}/shaka.html?{urlencode(wanted)}")
     return page

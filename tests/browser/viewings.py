@@ -67,7 +67,6 @@ def begin(browser: Chromium, site: PlayerSite, collector: str, name: str, *, bat
         site.lost_from[session] = 0 if story == "nothing" else LOST_FROM
     played = {"nothing": "fails", "broken": "fails"}.get(story, story)
     page = browser.page(width_px=PAGE_PX[0], height_px=PAGE_PX[1])
-    page.pose_as(page.evaluate("navigator.userAgent").replace("Headless", ""))
     wanted = {"viewing": session, "story": played, "stream": f"{site.url}/stream/{session}/"}
     build = {} if player.endswith("-min") else {"debug": "1"}
     page.open(f"{site.url}/{kind}.html?{urlencode(wanted | build)}")
