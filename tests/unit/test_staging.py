@@ -288,6 +288,7 @@ def test_steady_traffic_is_no_lag_though_none_of_it_is_a_line(tmp_path: Path, mo
     async def busy(store: Store, turn: Turn, verdicts: list[Verdict]) -> None:
         collector.append(1)  # the next one is there before this one is passed
         clock.at_us += SECOND_US
+        await asyncio.sleep(0.03)  # a look falls into it
         await kept(store, turn, verdicts)
 
     monkeypatch.setattr(Store, "turn", busy)
