@@ -21,7 +21,7 @@ PID_BYTES = 12
 def write_pid(data: DataDir) -> bool:
     """Whether run/pid says who we are; why not is logged."""
     try:
-        # in place, in one write of one length: whole at any time, as a restart looks again and again, on a full disk, too
+        # in place, in one write of one length: whole whenever a restart looks, and a full disk takes it
         descriptor = os.open(data.run / "pid", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             os.pwrite(descriptor, f"{os.getpid():<{PID_BYTES - 1}}\n".encode(), 0)

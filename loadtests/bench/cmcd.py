@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from loadtests.bench.bare_http import bare_servers
 from loadtests.bench.client import Load, run_load
 from loadtests.bench.gateway import CONNECTIONS, BenchGateway
+from loadtests.bench.in_turns import in_turns
 from loadtests.bench.rows import latencies_ms
-from loadtests.bench.scene import WARM_UP_S, Figures, Part, Scene, say
+from loadtests.bench.scene import WARM_UP_S, Figures, Part, Scene
 
 SESSIONS_COUNT: Final = 256
 LINES_MANY: Final = 20
-ROUNDS: Final = 3
 GIB: Final = 2**30
 COUNT_SQL: Final = """
 SELECT coalesce(sum(coalesce((totals::jsonb ->> 'staged')::bigint, 0)), 0)::bigint
@@ -64,32 +63,24 @@ class CmcdMint:
 
 
 async def cmcd(scene: Scene) -> Figures:
-    """In turns with the bare handler, as the machine's speed drifts; the ratio is the median of pairs."""
+    """In turns with the bare handler."""
     gateway = await scene.gateway()
     kept_before: int = await gateway.postgres.fetchval(COUNT_SQL)
     seconds = max(2.0, scene.seconds / 2)
-    ours: list[Load] = []
-    bare: list[Load] = []
-    every: list[Load] = []
-    async with bare_servers(gateway.collectors_count) as bare_port:
-        for number in range(ROUNDS):
-            say(f"CMCD, {CONNECTIONS} connections, {seconds:.0f} s, and bare aiohttp, round {number + 1} of {ROUNDS}")
-            bare.append((await _reported("127.0.0.1", bare_port, 1, seconds))[-1])
-            every += await _reported(gateway.host, gateway.port, 1, seconds)
-            ours.append(every[-1])
+    turns = await in_turns(gateway, "CMCD", seconds, lambda host, port: _reported(host, port, 1, seconds))
+    every = turns.every
     alone_us = await _cpu_us(gateway, every, 1, seconds)
     many_us = await _cpu_us(gateway, every, LINES_MANY, seconds)
     acknowledged, unsure = sum(load.acknowledged for load in every), sum(load.unsure for load in every)
     kept = await gateway.postgres.fetchval(COUNT_SQL) - kept_before
-    shares = sorted(one.per_s / other.per_s for one, other in zip(ours, bare, strict=True))
     return {
-        "per_s": [round(load.per_s) for load in ours],
-        "bare_aiohttp_per_s": [round(load.per_s) for load in bare],
-        "share_of_bare_aiohttp": round(shares[len(shares) // 2], 3),
+        "per_s": [round(load.per_s) for load in turns.ours],
+        "bare_aiohttp_per_s": [round(load.per_s) for load in turns.bare],
+        "share_of_bare_aiohttp": round(turns.share, 3),
         "many_per_s": round(every[-1].per_s),
         "collectors_us_per_line": {"alone": alone_us, f"of {LINES_MANY}": many_us},
-        "latency_ms": latencies_ms(ours[-1]),
-        "statuses": ours[-1].statuses,
+        "latency_ms": latencies_ms(turns.ours[-1]),
+        "statuses": turns.ours[-1].statuses,
         "acknowledged": acknowledged,
         "stored_count": kept,
         "all_stored": acknowledged <= kept <= acknowledged + unsure,

@@ -6,15 +6,14 @@ import os
 from typing import Final
 from uuid import UUID
 
-from loadtests.bench.bare_http import bare_servers
 from loadtests.bench.client import Load, run_load
 from loadtests.bench.gateway import CONNECTIONS
+from loadtests.bench.in_turns import in_turns
 from loadtests.bench.rows import latencies_ms
-from loadtests.bench.scene import WARM_UP_S, Figures, Part, Scene, say
+from loadtests.bench.scene import WARM_UP_S, Figures, Part, Scene
 
 EVENTS: Final = ("impression", "start", "firstQuartile", "midpoint", "thirdQuartile", "complete", "click", "viewable")
 CAMPAIGNS_COUNT: Final = 64
-ROUNDS: Final = 3
 GIB: Final = 2**30
 COUNT_SQL: Final = "SELECT coalesce(sum(events), 0)::bigint FROM ad_impressions"
 _BROWSER: Final = (
@@ -59,29 +58,21 @@ class PixelMint:
 
 
 async def pixel(scene: Scene) -> Figures:
-    """In turns with the bare handler, as the machine's speed drifts; the ratio is the median of pairs."""
+    """In turns with the bare handler."""
     gateway = await scene.gateway()
     stored_before: int = await gateway.postgres.fetchval(COUNT_SQL)
     seconds = max(2.0, scene.seconds / 2)
-    ours: list[Load] = []
-    bare: list[Load] = []
-    every: list[Load] = []
-    async with bare_servers(gateway.collectors_count) as bare_port:
-        for number in range(ROUNDS):
-            say(f"pixels, {CONNECTIONS} connections, {seconds:.0f} s, and bare aiohttp, round {number + 1} of {ROUNDS}")
-            bare.append((await _fetched("127.0.0.1", bare_port, seconds))[-1])
-            every += await _fetched(gateway.host, gateway.port, seconds)
-            ours.append(every[-1])
+    turns = await in_turns(gateway, "pixels", seconds, lambda host, port: _fetched(host, port, seconds))
+    every = turns.every
     await gateway.all_counted()
     acknowledged, unsure = sum(load.acknowledged for load in every), sum(load.unsure for load in every)
     stored = await gateway.postgres.fetchval(COUNT_SQL) - stored_before
-    shares = sorted(one.per_s / other.per_s for one, other in zip(ours, bare, strict=True))
     return {
-        "per_s": [round(load.per_s) for load in ours],
-        "bare_aiohttp_per_s": [round(load.per_s) for load in bare],
-        "share_of_bare_aiohttp": round(shares[len(shares) // 2], 3),
-        "latency_ms": latencies_ms(ours[-1]),
-        "statuses": ours[-1].statuses,
+        "per_s": [round(load.per_s) for load in turns.ours],
+        "bare_aiohttp_per_s": [round(load.per_s) for load in turns.bare],
+        "share_of_bare_aiohttp": round(turns.share, 3),
+        "latency_ms": latencies_ms(turns.ours[-1]),
+        "statuses": turns.ours[-1].statuses,
         "acknowledged": acknowledged,
         "stored_count": stored,
         "all_stored": acknowledged <= stored <= acknowledged + unsure,

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import http.server
 import re
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
+from tests.browser.served import Served
 from tests.needs import PLAYERS
 
 PAGES: Final = Path(__file__).parent / "ad_pages"
@@ -24,18 +22,7 @@ VAST: Final = "/vast/"
 ADVERTISER: Final = "/advertiser"
 
 
-class Answered(http.server.ThreadingHTTPServer):
-    """A server whose clients may leave in mid-answer, as browsers do."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Somebody left: nothing to say; anything else is said."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-
-class AdSite:
+class AdSite(Served):
     """`with AdSite() as site:` served on `site.url` until the end of the block.
 
     `films` is name → bytes; `vast` makes the document that /vast/NAME asks for.
@@ -71,16 +58,7 @@ class AdSite:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._server = Answered(("127.0.0.1", 0), Answering)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.serve(Answering)
 
     def answer(self, path: str) -> tuple[str, bytes]:
         """Type and body; no type when there is nothing."""

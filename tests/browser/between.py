@@ -13,9 +13,10 @@ import http.server
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+from tests.browser.served import Served
 
 LOST: Final = -1
 UNHEARD: Final = -2
@@ -24,7 +25,7 @@ RETRY_AFTER_S: Final = 1
 TIMEOUT_S: Final = 30
 
 
-class Between:
+class Between(Served):
     """`with Between(url) as relay:` served on `relay.url` until the end of the block.
 
     `faults` are those of the next POSTs, one each, PASS for none; then `always`.
@@ -80,17 +81,7 @@ class Between:
                 pass
 
         self._lock = threading.Lock()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relaying)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.serve(Relaying)
 
     def noted(self, body: bytes, path: str, headers: dict[str, str]) -> int:
         """Keep what came; the fault that it meets."""

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from http.server import BaseHTTPRequestHandler
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from urllib.parse import urlsplit
 
-from tests.browser.ad_site import Answered
+from tests.browser.served import Served
 
 GATEWAY_TIMEOUT_S: Final = 30.0
 
@@ -45,7 +44,7 @@ class Sent:
     """What the gateway said; None when it was not asked."""
 
 
-class RecordingFront:
+class RecordingFront(Served):
     """`with RecordingFront(gateway's url) as front:` served on `front.url`; without a gateway it answers 204 itself.
 
     `fate` decides about each POST, by its number from 0. `sent` has all requests in the order in which they came.
@@ -72,16 +71,7 @@ class RecordingFront:
             def log_message(self, *arguments: object) -> None:
                 pass
 
-        self._server = Answered(("127.0.0.1", 0), Request)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self.serve(Request)
 
     def posts(self) -> list[Sent]:
         """What was posted until now."""
